@@ -1,0 +1,101 @@
+"""What every encoder offers, and the values that pass through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder_bridge.config import CodingConfig, RunOptions
+from encoder_bridge.frames import Frame, VideoFormat
+from encoder_bridge.registry import Registry
+
+
+@dataclass(frozen=True)
+class SideInfo:
+    """What a plugin tells the encoder about one frame; a part that is None is absent.
+
+    Attributes:
+        weight: (ceil(H/8), ceil(W/8)) float32, distortion weight of each 8×8 luma block, mean 1.
+        qp_offset: (ceil(H/16), ceil(W/16)) float32, QP offset of each 16×16 luma block.
+        lambda_scale: factor on the frame's λ.
+    """
+
+    weight: NDArray[np.float32] | None = None
+    qp_offset: NDArray[np.float32] | None = None
+    lambda_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class BuildInfo:
+    """Identity of an encoder binary; part of every run's key.
+
+    Attributes:
+        name, version: as the encoder reports itself.
+        path: the binary (not hashed into keys).
+        hooked: whether our hook is compiled in; abi and patch_hash are 0 and "" when not.
+        abi: plugin ABI version.
+        patch_hash: first 16 hex digits of the SHA-256 over patches and hook sources.
+        depth: sample depths this build codes.
+    """
+
+    name: str
+    version: str
+    path: str
+    hooked: bool
+    abi: int
+    patch_hash: str
+    depth: tuple[int, ...] = (8,)
+
+    def key(self) -> dict[str, object]:
+        """The parts that name a build wherever it lies."""
+        return {"name": self.name, "version": self.version, "abi": self.abi, "patch": self.patch_hash}
+
+
+@dataclass(frozen=True)
+class Bitstream:
+    """A finished elementary stream.
+
+    Attributes:
+        path: the file.
+        codec: PyAV decoder name ("hevc", "h264", "vvc", …).
+        bits: size of the whole file in bits.
+        frames: pictures coded.
+        encode_s: wall time of the encode in seconds, side information excluded.
+    """
+
+    path: Path
+    codec: str
+    bits: int
+    frames: int
+    encode_s: float
+
+
+class Encoder(Protocol):
+    """One codec. Register the class: ``@ENCODERS.register("x265")``."""
+
+    def build_info(self, config: CodingConfig) -> BuildInfo:
+        """The binary that would run. Raises ToolNotFoundError with the command that brings it."""
+
+    def check(self, config: CodingConfig, fmt: VideoFormat) -> None:
+        """Raises ConfigError where this codec cannot code ``fmt`` as ``config`` says."""
+
+    def encode(
+        self,
+        frames: Iterable[tuple[Frame, SideInfo | None]],
+        fmt: VideoFormat,
+        config: CodingConfig,
+        options: RunOptions,
+        output: Path,
+    ) -> Bitstream:
+        """Encode a stream of frames; ``output`` appears only when the whole stream is finished.
+
+        Raises EncoderError, EncoderTimeout, PluginError, OutputError.
+        """
+
+
+ENCODERS: Registry[type[Encoder]] = Registry("encoder")
