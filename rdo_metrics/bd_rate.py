@@ -1,0 +1,215 @@
+"""Bjontegaard deltas over a task's accuracy (design §6): VCEG-M33, VCEG-AL22, with the curves' preconditions checked.
+
+Every function first reduces both curves to their upper-left Pareto set, so unsorted, duplicate and non-monotone points
+are welcome; what was dropped is part of the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoder_bridge.errors import CurveError
+from rdo_metrics.curve import (
+    FloatArray,
+    Method,
+    RDCurve,
+    check_method,
+    check_points,
+    interpolant,
+    mean_curve,
+    pareto,
+)
+
+
+@dataclass(frozen=True)
+class BDResult:
+    """Average difference in rate at equal metric.
+
+    Attributes:
+        value_percent: rate of test over anchor, in percent; negative: test needs fewer bits (better).
+        overlap: shared metric interval over the interval both curves span together, 0–1, on the axis integrated over.
+        dropped: points left out as dominated, (anchor, test).
+        method: interpolation.
+        low, high: the metric interval averaged over, in the metric's own unit.
+    """
+
+    value_percent: float
+    overlap: float
+    dropped: tuple[int, int]
+    method: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BDQuality:
+    """Average difference in metric at equal rate.
+
+    Attributes:
+        value: metric of test minus anchor, in the metric's unit; better in the metric's own direction.
+        overlap: shared interval of log-rate over the interval both span together, 0–1.
+        dropped, method: as ``BDResult``.
+        low, high: the rate interval averaged over, in the rates' unit.
+    """
+
+    value: float
+    overlap: float
+    dropped: tuple[int, int]
+    method: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class MeanBD:
+    """BD-rates of several sequences and of their mean curve; the two answer different questions, so both are given.
+
+    Attributes:
+        mean_percent: arithmetic mean over the sequences where a BD-rate is defined.
+        per_sequence: the defined ones by sequence.
+        undefined: why, for the rest.
+        of_mean_curve: BD-rate of the point-wise mean curves; None where that is undefined.
+        mean_curve_reason: why it is None, else "".
+    """
+
+    mean_percent: float
+    per_sequence: dict[str, BDResult]
+    undefined: dict[str, str]
+    of_mean_curve: BDResult | None
+    mean_curve_reason: str = ""
+
+
+def bd_rate(
+    anchor: RDCurve, test: RDCurve, *, method: Method, min_overlap: float = 0.5, saturating: bool = False
+) -> BDResult:
+    """Bjontegaard delta rate: mean of log(rate) of test minus anchor over the shared metric interval, in percent.
+
+    Args:
+        anchor, test: the two arms, same metric and rate unit.
+        method: "pchip", "akima" or "cubic"; no default because the answers differ.
+        min_overlap: smallest overlap (``BDResult.overlap``) for which a number is given.
+        saturating: integrate over −log(1−m) instead of m, for accuracies in [0, 1) near their ceiling.
+
+    Returns:
+        BDResult; lower is better.
+
+    Raises CurveError: unknown method, too few Pareto points, overlap below ``min_overlap`` ("undefined"), arms of
+    opposite direction, or a saturating metric outside [0, 1). A metric of exactly 1 has no place on that axis and is
+    refused rather than clipped, because the clip value would decide the result.
+    """
+    _check_arms(anchor, test, method, min_overlap)
+    (ra, ga), (rt, gt) = (_axis(curve, saturating) for curve in (anchor, test))
+    delta, low, high, overlap = _average_difference(
+        ga, np.log(ra), gt, np.log(rt), _Job(anchor, test, method, min_overlap, "metric")
+    )
+    ends = sorted(_metric(g, anchor.higher_better, saturating) for g in (low, high))
+    dropped = (anchor.rates.size - ra.size, test.rates.size - rt.size)
+    return BDResult(100.0 * math.expm1(delta), overlap, dropped, method, ends[0], ends[1])
+
+
+def bd_quality(anchor: RDCurve, test: RDCurve, *, method: Method, min_overlap: float = 0.5) -> BDQuality:
+    """Bjontegaard delta of the metric (BD-PSNR, BD-mIoU): mean metric of test minus anchor over shared log-rate.
+
+    Args and errors as ``bd_rate``. Returns BDQuality, in the metric's unit and direction.
+    """
+    _check_arms(anchor, test, method, min_overlap)
+    (ra, ga), (rt, gt) = pareto(anchor), pareto(test)
+    job = _Job(anchor, test, method, min_overlap, "rate")
+    delta, low, high, overlap = _average_difference(np.log(ra), ga, np.log(rt), gt, job)
+    dropped = (anchor.rates.size - ra.size, test.rates.size - rt.size)
+    value = delta if anchor.higher_better else -delta
+    return BDQuality(value, overlap, dropped, method, math.exp(low), math.exp(high))
+
+
+def mean_bd_rate(
+    sequences: Mapping[str, tuple[RDCurve, RDCurve]],
+    *,
+    method: Method,
+    min_overlap: float = 0.5,
+    saturating: bool = False,
+) -> MeanBD:
+    """Mean of per-sequence BD-rates beside the BD-rate of the mean curve.
+
+    Args:
+        sequences: name → (anchor, test); point i of each curve is the same operating point in every sequence.
+        method, min_overlap, saturating: as ``bd_rate``.
+
+    Raises CurveError where no sequence has a defined BD-rate.
+    """
+    defined: dict[str, BDResult] = {}
+    undefined: dict[str, str] = {}
+    for name, (anchor, test) in sequences.items():
+        try:
+            defined[name] = bd_rate(anchor, test, method=method, min_overlap=min_overlap, saturating=saturating)
+        except CurveError as error:
+            undefined[name] = str(error)
+    if not defined:
+        raise CurveError("BD-rate undefined for every sequence: " + ("; ".join(undefined.values()) or "none given"))
+    mean = float(np.mean([r.value_percent for r in defined.values()]))
+    return MeanBD(mean, defined, undefined, *_of_mean_curve(sequences, method, min_overlap, saturating))
+
+
+def _of_mean_curve(
+    sequences: Mapping[str, tuple[RDCurve, RDCurve]], method: Method, min_overlap: float, saturating: bool
+) -> tuple[BDResult | None, str]:
+    try:
+        anchor = mean_curve([pair[0] for pair in sequences.values()], "mean anchor")
+        test = mean_curve([pair[1] for pair in sequences.values()], "mean test")
+        return bd_rate(anchor, test, method=method, min_overlap=min_overlap, saturating=saturating), ""
+    except CurveError as error:
+        return None, str(error)
+
+
+@dataclass(frozen=True)
+class _Job:
+    anchor: RDCurve
+    test: RDCurve
+    method: str
+    min_overlap: float
+    axis: str
+
+
+def _average_difference(
+    xa: FloatArray, ya: FloatArray, xt: FloatArray, yt: FloatArray, job: _Job
+) -> tuple[float, float, float, float]:
+    """Mean of y_test − y_anchor over the shared x interval: (mean, low, high, overlap)."""
+    check_points(xa.size, job.method, job.anchor.label)
+    check_points(xt.size, job.method, job.test.label)
+    low, high = max(xa[0], xt[0]), min(xa[-1], xt[-1])
+    overlap = max(high - low, 0.0) / (max(xa[-1], xt[-1]) - min(xa[0], xt[0]))
+    if overlap < job.min_overlap or overlap <= 0:
+        raise CurveError(
+            f"undefined: {job.anchor.label} and {job.test.label} share {100 * overlap:.1f} % of their {job.axis} range "
+            f"(at least {100 * job.min_overlap:g} % needed): choose QPs whose {job.axis}s meet"
+        )
+    area = [interpolant(x, y, job.method).integrate(low, high) for x, y in ((xa, ya), (xt, yt))]
+    return float(area[1] - area[0]) / float(high - low), float(low), float(high), float(overlap)
+
+
+def _axis(curve: RDCurve, saturating: bool) -> tuple[FloatArray, FloatArray]:
+    rates, gains = pareto(curve)
+    if not saturating:
+        return rates, gains
+    if not curve.higher_better:
+        raise CurveError(f"{curve.label}: the saturating axis is for accuracies, where higher is better")
+    outside = (curve.metrics < 0) | (curve.metrics >= 1)
+    if outside.any():
+        raise CurveError(f"{curve.label}: metric {curve.metrics[outside][0]:g}; the saturating axis is for [0, 1)")
+    return rates, -np.log1p(-gains)
+
+
+def _metric(gain: float, higher_better: bool, saturating: bool) -> float:
+    value = -math.expm1(-gain) if saturating else gain
+    return value if higher_better else -value
+
+
+def _check_arms(anchor: RDCurve, test: RDCurve, method: str, min_overlap: float) -> None:
+    check_method(method)
+    if anchor.higher_better != test.higher_better:
+        raise CurveError(f"{anchor.label} and {test.label} disagree on whether higher is better")
+    if not 0 <= min_overlap <= 1:
+        raise CurveError(f"smallest overlap {min_overlap:g}; expected a fraction in 0–1")
