@@ -51,14 +51,15 @@ def test_missing_program_names_the_remedy():
 
 
 def test_failure_carries_command_status_and_the_tail_of_stderr():
-    with pytest.raises(EncoderError, match="exited with status 3.*line 39") as caught:
-        run_piped(_python("import sys\nfor i in range(40): print('line', i, file=sys.stderr)\nsys.exit(3)"), [], io.BytesIO())
+    with pytest.raises(EncoderError, match=r"exited with status 3.*line 39") as caught:
+        code = "import sys\nfor i in range(40): print('line', i, file=sys.stderr)\nsys.exit(3)"
+        run_piped(_python(code), [], io.BytesIO())
     assert caught.value.stderr_tail[-1] == "line 39"
     assert "line 5" not in str(caught.value)
 
 
 def test_a_killed_encoder_is_reported_with_its_signal():
-    with pytest.raises(EncoderError, match="SIGKILL.*last words"):
+    with pytest.raises(EncoderError, match=r"SIGKILL.*last words"):
         code = "import os,sys; print('last words', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)"
         run_piped(_python(code), [b"x" * (1 << 20)], io.BytesIO())
 

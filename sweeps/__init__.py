@@ -1,0 +1,1 @@
+"""From a plan to tables and pictures: runs, the result store, comparisons and the command line."""

@@ -1,0 +1,5 @@
+"""``python -m sweeps`` is ``mrdo``."""
+
+from sweeps.cli import main
+
+main()

@@ -1,0 +1,114 @@
+"""BD-rates of test arms over the anchor, with bootstrap intervals, from run records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder_bridge.errors import CurveError
+from rdo_metrics.accuracy import ACCURACY_METRICS
+from rdo_metrics.bootstrap import BDInterval, bootstrap_bd_rate
+from rdo_metrics.curve import Method
+from sweeps.records import RunRecord, unpack_confusion
+
+METHOD: Method = "pchip"
+PSNR_NETWORK = "(psnr)"
+_VIDEO_BLOCK = 8
+_MEASURES = {"agreement": ("agreement", "pseudo"), "miou_pseudo": ("miou", "pseudo"), "miou_labels": ("miou", "labels")}
+
+Points = list[tuple[NDArray[Any], NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class BDRow:
+    """One BD-rate.
+
+    Attributes:
+        arm, anchor: which curves.
+        network: judge, or "(psnr)".
+        metric: agreement, miou_pseudo, miou_labels or psnr_y.
+        outcome: value with interval; None where it is undefined, with the reason.
+    """
+
+    arm: str
+    anchor: str
+    network: str
+    metric: str
+    outcome: BDInterval | None
+    reason: str = ""
+
+    def text(self) -> str:
+        """``map:kl: −25.6 % [−28, −24]``, or why there is no value."""
+        if self.outcome is None:
+            return f"{self.arm}: undefined"
+        interval = self.outcome.interval
+        span = "" if interval is None else f" [{interval[0]:+.0f}, {interval[1]:+.0f}]"
+        return f"{self.arm}: {self.outcome.result.value_percent:+.1f} %{span}".replace("-", "−")
+
+    def event(self) -> dict[str, Any]:
+        """Fields of the ``bd_rate`` event (design §7); value in percent, negative is better."""
+        base = {"anchor": self.anchor, "arm": self.arm, "network": self.network, "metric": self.metric}
+        if self.outcome is None:
+            return {**base, "value": None, "ci": None, "overlap": None, "dropped": None, "reason": self.reason}
+        result = self.outcome.result
+        ci = None if self.outcome.interval is None else list(self.outcome.interval)
+        extra = {"overlap": result.overlap, "dropped": list(result.dropped), "method": result.method}
+        return {**base, "value": result.value_percent, "ci": ci, **extra, "reason": self.outcome.reason}
+
+
+def bd_rows(arms: Mapping[str, Sequence[RunRecord]], anchor: str, n: int = 1000) -> list[BDRow]:
+    """BD-rates of every arm but the anchor, for each network and measure, and luma PSNR last."""
+    rows = []
+    for arm, records in arms.items():
+        if arm != anchor:
+            rows += [
+                _row(arm, anchor, network, metric, points, n)
+                for network, metric, points in _curves(arms[anchor], records)
+            ]
+    return rows
+
+
+def _curves(anchor: Sequence[RunRecord], test: Sequence[RunRecord]) -> Iterator[tuple[str, str, tuple[Points, Points]]]:
+    for network in test[0].confusion:
+        for metric, (_, kind) in _MEASURES.items():
+            if kind in test[0].confusion[network]:
+                yield network, metric, (_points(anchor, network, kind), _points(test, network, kind))
+    yield PSNR_NETWORK, "psnr_y", (_psnr_points(anchor), _psnr_points(test))
+
+
+def _row(arm: str, anchor: str, network: str, metric: str, points: tuple[Points, Points], n: int) -> BDRow:
+    frames = len(points[0][0][0])
+    try:
+        outcome = bootstrap_bd_rate(
+            *points, _aggregate(metric), method=METHOD, n=n, block=_block(points[0], frames), seed=0
+        )
+    except CurveError as error:
+        return BDRow(arm, anchor, network, metric, None, str(error))
+    return BDRow(arm, anchor, network, metric, outcome)
+
+
+def _block(points: Points, frames: int) -> int:
+    return min(_VIDEO_BLOCK, frames) if frames >= 4 * _VIDEO_BLOCK else 1
+
+
+def _aggregate(metric: str) -> Callable[[NDArray[np.float64]], float]:
+    if metric == "psnr_y":
+        # Sums of (MSE relative to the peak, 1): the ratio is the sequence's mean squared error.
+        return lambda total: float(-10 * np.log10(max(total[0] / total[1], 1e-12)))
+    return ACCURACY_METRICS.get(_MEASURES[metric][0]).compute
+
+
+def _points(records: Sequence[RunRecord], network: str, kind: str) -> Points:
+    return [(np.asarray(r.frame_bits), unpack_confusion(r.confusion[network][kind])) for r in records]
+
+
+def _psnr_points(records: Sequence[RunRecord]) -> Points:
+    points = []
+    for record in records:
+        error = 10 ** (-np.asarray(record.frame_psnr) / 10)
+        points.append((np.asarray(record.frame_bits), np.stack([error, np.ones_like(error)], axis=1)))
+    return points

@@ -1,0 +1,55 @@
+"""``mrdo compare``: machine-aware RDO against PSNR-RDO of the same encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sweeps.options import (
+    coding_configs,
+    coding_options,
+    input_options,
+    map_options,
+    model_options,
+    reporter,
+    run_options,
+    run_opts,
+)
+from sweeps.options import command as new_command
+
+
+@new_command("compare")
+@input_options
+@coding_options(lists=True)
+@map_options
+@model_options
+@run_options
+@click.option("-o", "--output", default="compare-out", type=click.Path(file_okay=False), help="Folder of the results.")
+@click.option("--neutral/--no-neutral", default=True, help="Also run the neutral arm, which must equal the plain one.")
+@click.option("--bootstrap", default=1000, type=click.IntRange(min=10), help="Resamples for confidence intervals.")
+def command(**options: Any) -> None:
+    """Encode INPUT at several rate points in every arm, score what networks see, and give BD-rates.
+
+    Results are kept in the output folder: started again, the command repeats nothing that is finished.
+    """
+    from sweeps import session
+    from sweeps.coding import Coder
+    from sweeps.compare import plan
+    from sweeps.present import run_and_show
+    from sweeps.run_one import Job
+    from sweeps.store import ResultStore
+    from sweeps.workspace import Workspace
+
+    say, folder = reporter(options), Path(options["output"])
+    source = session.open_input(options, say)
+    configs = coding_configs(options, source.format)
+    driving = session.driver(options)
+    networks = session.judges(options, driving)
+    labels = session.labels_of(options, source.frame_count)
+    maker = session.map_maker(options, driving, configs[0])
+    coder = Coder(Workspace(folder), run_opts(options), say, maker)
+    job = Job(source, Path(options["input"]).name, configs[0], networks, labels)
+    with ResultStore(folder) as store:
+        run_and_show(job, plan(configs, options["neutral"]), coder, store, options["bootstrap"])

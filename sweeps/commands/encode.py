@@ -1,0 +1,73 @@
+"""``mrdo encode``: a video in, a standard stream out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sweeps.options import (
+    coding_config,
+    coding_options,
+    input_options,
+    map_options,
+    model_options,
+    reporter,
+    run_options,
+    run_opts,
+)
+from sweeps.options import command as new_command
+
+
+@new_command("encode")
+@input_options
+@coding_options()
+@map_options
+@model_options
+@run_options
+@click.option("-o", "--output", required=True, type=click.Path(), help="Result: .mp4, .mkv or .hevc.")
+def command(**options: Any) -> None:
+    """Turn a video into a standard stream whose rate-distortion decisions listened to a network.
+
+    INPUT is a video, a raw .yuv with --size, a folder or glob of images, or - for Y4M on standard input.
+    """
+    from encoder_bridge.encoder import ENCODERS
+    from encoder_bridge.mux import check_output, mux
+    from sweeps import session
+    from sweeps.coding import Coder, describe
+    from sweeps.workspace import Workspace
+
+    say, output = reporter(options), Path(options["output"])
+    with session.scratch(options) as folder:
+        source = session.Once(session.open_input(options, say))
+        config = coding_config(options, source.format)
+        check_output(output, ENCODERS.get(config.codec).codec)
+        say.note(session.describe_input(source, options["input"]))
+        driving = session.driver(options) if config.rdo == "map" and not _from_file(config.map) else None
+        maker = session.map_maker(options, driving, config)
+        coder = Coder(Workspace(folder), run_opts(options), say, maker)
+        encoded = coder.encode(source, config)
+        stream = encoded.stream
+        mux(stream.path, output, coder.coded_format(source, config), source.pts)
+    seconds = float(source.pts[-1] - source.pts[0] + 1 / source.format.fps)
+    say.event(
+        "result",
+        output=str(output),
+        what=describe(config),
+        bits=stream.bits,
+        frames=stream.frames,
+        kbps=stream.bits / 1000 / seconds,
+        encode_s=stream.encode_s,
+        first_pass_s=encoded.first_pass_s,
+        map_s=encoded.map_s,
+        build=encoded.build.key(),
+    )
+    say.show(
+        f"{output}: {stream.frames} frames, {stream.bits // 8} bytes, {stream.bits / 1000 / seconds:.1f} kbit/s; "
+        f"encode {stream.encode_s:.1f} s, first pass {encoded.first_pass_s:.1f} s, map {encoded.map_s:.1f} s"
+    )
+
+
+def _from_file(config: Any) -> bool:
+    return config is not None and str(config.name).endswith(".npy")

@@ -1,0 +1,109 @@
+"""Machine-aware RDO against PSNR-RDO of the same encoder: every rate point in three arms, then BD-rates."""
+
+from __future__ import annotations
+
+import dataclasses
+import filecmp
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from encoder_bridge.config import CodingConfig
+from encoder_bridge.errors import PluginError
+from sweeps.bd import BDRow, bd_rows
+from sweeps.coding import Coder, describe
+from sweeps.records import RunRecord, now_iso
+from sweeps.run_one import Job, job_key, run_one
+from sweeps.store import ResultStore
+
+ANCHOR = "psnr"
+NEUTRAL = "neutral"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Records by arm, in the order of the rate points, and the BD-rate of each test arm over the anchor.
+
+    Attributes:
+        arms: arm name → records; "psnr" is the anchor, "neutral" the hooked encoder with nothing to say.
+        rows: BD-rates per arm, network and measure.
+    """
+
+    arms: dict[str, list[RunRecord]]
+    rows: list[BDRow]
+
+
+def arm_name(config: CodingConfig) -> str:
+    """Short name of a configuration's arm: "psnr", "neutral", or the map's name."""
+    if config.neutral:
+        return NEUTRAL
+    return ANCHOR if config.map is None else f"map:{config.map.name.rsplit('/', 1)[-1]}"
+
+
+def plan(configs: Sequence[CodingConfig], neutral: bool = True) -> list[CodingConfig]:
+    """The runs of a comparison: for each test configuration its anchor, its neutral twin and itself.
+
+    Args:
+        configs: test configurations (rdo "map"), one a rate point.
+        neutral: also run the hooked encoder with a plugin that says nothing.
+    """
+    runs: list[CodingConfig] = []
+    for config in configs:
+        plain = dataclasses.replace(config, rdo="psnr", map=None)
+        twins = [plain, dataclasses.replace(plain, neutral=True)] if neutral else [plain]
+        runs += [run for run in [*twins, config] if run not in runs]
+    return runs
+
+
+def compare(
+    template: Job, configs: Sequence[CodingConfig], coder: Coder, store: ResultStore, bootstrap: int = 1000
+) -> Iterator[RunRecord | Comparison]:
+    """Run what the store does not hold yet; yields each record as it is there, and the comparison at the end.
+
+    Raises:
+        PluginError: the neutral arm is not byte-identical to the plain encoder, so no gain could be believed.
+        CurveError: no BD-rate at all is defined.
+    """
+    arms: dict[str, list[RunRecord]] = {}
+    anchors: dict[str, RunRecord] = {}
+    for config in configs:
+        job = dataclasses.replace(template, config=config)
+        anchor = anchors.get(_rate_digest(config)) if config.neutral else None
+        record = _run(job, anchor, coder, store)
+        if config.rdo == "psnr" and not config.neutral:
+            anchors[_rate_digest(config)] = record
+        arms.setdefault(arm_name(config), []).append(record)
+        yield record
+    yield Comparison(arms, bd_rows(arms, ANCHOR, bootstrap))
+
+
+def _rate_digest(config: CodingConfig) -> str:
+    return dataclasses.replace(config, neutral=False, rdo="psnr", map=None).digest()
+
+
+def _run(job: Job, anchor: RunRecord | None, coder: Coder, store: ResultStore) -> RunRecord:
+    key = job_key(job, coder)
+    kept = store.get(key)
+    if kept is not None and kept.status == "ok":
+        return kept
+    record = run_one(job, coder) if anchor is None else _neutral(job, key, anchor, coder)
+    store.append(record)
+    return record
+
+
+def _neutral(job: Job, key: str, anchor: RunRecord, coder: Coder) -> RunRecord:
+    """The neutral twin's record: identical bytes have identical scores, so only its time is new."""
+    encoded = coder.encode(job.source, job.config)
+    assert anchor.stream is not None
+    if not filecmp.cmp(encoded.stream.path, coder.workspace.folder / anchor.stream, shallow=False):
+        raise PluginError(
+            f"{describe(job.config)}: the hooked encoder with a neutral plugin made another stream than without one; "
+            "run: mrdo build x265 --force"
+        )
+    return dataclasses.replace(
+        anchor,
+        key=key,
+        config=job.config.as_dict(),
+        encode_s=encoded.stream.encode_s,
+        stream=str(encoded.stream.path.relative_to(coder.workspace.folder)),
+        created=now_iso(),
+    )

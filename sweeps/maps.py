@@ -1,0 +1,206 @@
+"""Maps of a whole video: the network and the first pass in, one ``SideInfo`` a frame out."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder_bridge.atomic import replacing
+from encoder_bridge.color import planes_to_rgb
+from encoder_bridge.config import CodingConfig, MapConfig
+from encoder_bridge.console import Reporter
+from encoder_bridge.decode import decode_stream
+from encoder_bridge.encoder import SideInfo
+from encoder_bridge.errors import ConfigError
+from encoder_bridge.frames import Frame, FrameSource, VideoFormat
+from models.gradient import GradientModel
+from models.task_model import TaskModel
+from rdo_metrics.maps import Map, MapContext, make_map
+from rdo_metrics.weights import QP_BLOCK, WEIGHT_BLOCK, grid_shape, interpolate_maps, side_info
+from sweeps.arrayfile import read_frames, write_frames
+from sweeps.scoring import match_planes
+from sweeps.workspace import Workspace, digest_of
+
+
+@dataclass(frozen=True)
+class MapTrack:
+    """Raw weights of a video and how they become side information.
+
+    Attributes:
+        raw: (keys, h, w) float32, one map for every ``config.interval`` frames.
+        config: strength, clip, group and the rest.
+        size: (H, W) of the coded picture in luma samples.
+        block: grid of the weights, 16 or 8.
+        seconds: what the maps took to compute, networks included.
+    """
+
+    raw: NDArray[Any]
+    config: MapConfig
+    size: tuple[int, int]
+    block: int
+    seconds: float
+
+    def side_info(self, index: int) -> SideInfo:
+        """What the encoder is told about frame ``index`` (display order)."""
+        return side_info(self._weights(index), self.config, self.size, block=self.block)
+
+    def _weights(self, index: int) -> NDArray[np.float32]:
+        n = self.config.interval
+        before = min(index // n, len(self.raw) - 1)
+        keys = {k * n: self.raw[k] for k in (before, min(before + 1, len(self.raw) - 1))}
+        weights = interpolate_maps(keys, index)
+        expected = grid_shape(*self.size, self.block)
+        return weights if weights.shape == expected else _resample(weights, expected)
+
+
+def _resample(weights: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Maps are made at the network's resolution; a scaled encode has a grid of its own."""
+    import cv2
+
+    return np.maximum(cv2.resize(weights, shape[::-1], interpolation=cv2.INTER_AREA), 0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class MapMaker:
+    """Computes maps with one driving network.
+
+    Attributes:
+        driver: the network whose opinion counts; None allows only maps from files.
+        device: where gradients are computed.
+        seed: of random draws in maps.
+    """
+
+    driver: TaskModel | None
+    device: str = "cpu"
+    seed: int = 0
+    _made: dict[str, Map] = field(default_factory=dict, compare=False)
+
+    def map(self, config: MapConfig) -> Map:
+        """The map a configuration names. ConfigError where it needs a network and there is none."""
+        key = f"{config.name}:{config.sigma}"
+        if key not in self._made:
+            made = make_map(config)
+            if made.needs_network and self.driver is None:
+                raise ConfigError(f"map {config.name!r} needs a network; give --model FILE.onnx")
+            self._made[key] = made
+        return self._made[key]
+
+    def prepare(self, config: MapConfig) -> None:
+        """Fail now, before hours of encoding, where the map or its gradients cannot be had."""
+        if self.map(config).needs_gradient:
+            _ = self._gradient
+
+    def needs_first_pass(self, config: MapConfig) -> bool:
+        """Whether the map compares with a plain encode at the same operating point."""
+        return self.map(config).needs_first_pass
+
+    def identity(self, config: MapConfig) -> str:
+        """Digest of what the raw weights depend on beside the pictures: network, file, seed."""
+        if config.name.endswith(".npy"):
+            self.map(config)
+            return hashlib.sha256(Path(config.name).read_bytes()).hexdigest()
+        return digest_of({"network": self.driver.digest() if self.driver else None, "seed": self.seed})
+
+    def track(
+        self,
+        source: FrameSource,
+        first_pass: Path | None,
+        config: CodingConfig,
+        identity: Mapping[str, object],
+        workspace: Workspace,
+        reporter: Reporter,
+    ) -> MapTrack:
+        """Maps of ``source``, from the workspace where they are there already.
+
+        Args:
+            source: the original at its own size.
+            first_pass: plain stream at the target operating point, for maps that need one.
+            config: with ``config.map`` set.
+            identity: what determines the first pass.
+        """
+        assert config.map is not None
+        made, block = self.map(config.map), WEIGHT_BLOCK if config.map.weights else QP_BLOCK
+        whole = {
+            **identity,
+            "driver": self.identity(config.map),
+            "map": [config.map.name, config.map.sigma, config.map.interval, block],
+        }
+        path = workspace.map(whole)
+        if not path.exists():
+            began = time.monotonic()
+            with reporter.task(f"map {config.map.name}", source.frame_count) as advance:
+                contexts = self._contexts(source, first_pass, config.map.interval, block, advance)
+                write_frames(path, (made.weights(context) for context in contexts))
+            _write_seconds(path, time.monotonic() - began)
+        size = _coded_size(source.format, config.scale)
+        return MapTrack(read_frames(path), config.map, size, block, _read_seconds(path))
+
+    def _contexts(
+        self, source: FrameSource, first_pass: Path | None, interval: int, block: int, advance: Any
+    ) -> Iterator[MapContext]:
+        decoded = decode_stream(first_pass) if first_pass is not None else None
+        pairs = itertools.zip_longest(source, decoded if decoded is not None else ())
+        for original, coded in pairs:
+            if original.index % interval == 0:
+                yield self._context(original, source.format, coded, None if decoded is None else decoded.format, block)
+            advance(1)
+
+    def _context(
+        self, original: Frame, fmt: VideoFormat, coded: Frame | None, coded_fmt: VideoFormat | None, block: int
+    ) -> MapContext:
+        context = MapContext(
+            original_rgb=planes_to_rgb(original.planes, fmt),
+            original_luma=original.planes[0],
+            log_probs=self.driver.log_probs if self.driver else None,
+            loss_and_grad=self._loss_and_grad,
+            logp_signed_grad=self._signed_grad,
+            bit_depth=fmt.bit_depth,
+            full_range=fmt.range == "full",
+            block=block,
+            index=original.index,
+            seed=self.seed,
+        )
+        if coded is None or coded_fmt is None:
+            return context
+        planes = match_planes(coded.planes, coded_fmt, fmt)
+        return context.with_reconstruction(planes_to_rgb(planes, fmt), planes[0])
+
+    def _loss_and_grad(self, rgb: Any, labels: Any) -> Any:
+        return self._gradient.loss_and_grad(rgb, labels)
+
+    def _signed_grad(self, rgb: Any, labels: Any, signs: Any) -> Any:
+        return self._gradient.logp_signed_grad(rgb, labels, signs)
+
+    @cached_property
+    def _gradient(self) -> GradientModel:
+        assert self.driver is not None
+        return GradientModel(self.driver.path, self.driver.options, self.device)
+
+
+def _coded_size(fmt: VideoFormat, scale: float) -> tuple[int, int]:
+    from encoder_bridge.transform import scaled_size
+
+    width, height = scaled_size(fmt, scale)
+    return height, width
+
+
+def _write_seconds(path: Path, seconds: float) -> None:
+    with replacing(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps({"seconds": seconds}))
+
+
+def _read_seconds(path: Path) -> float:
+    try:
+        return float(json.loads(path.with_suffix(".json").read_text())["seconds"])
+    except (OSError, ValueError, KeyError):
+        return 0.0

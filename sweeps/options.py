@@ -1,0 +1,293 @@
+"""Options shared by the commands, and the values they become.
+
+A command takes them as decorators and passes its keyword arguments on to the builders::
+
+    @command("encode")
+    @input_options
+    @coding_options()
+    @map_options
+    @model_options
+    @run_options
+    def encode(**options): config = coding_config(options) ...
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from encoder_bridge.config import GOPS, RDO_MODES, CodingConfig, MapConfig, RunOptions
+from encoder_bridge.console import Reporter
+from encoder_bridge.errors import ConfigError
+from encoder_bridge.frames import MATRICES, RANGES, VideoFormat
+from sweeps.paramtypes import FLOATS, FORMAT, FPS, INTS, NAMES, SIZE, TRIPLE
+
+if TYPE_CHECKING:
+    from encoder_bridge.source_base import RawSpec, SourceOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+Options = Mapping[str, Any]
+_MAP = MapConfig()
+_MAP_OPTIONS = {
+    "map": "--map",
+    "strength": "--strength",
+    "tau": "--tau",
+    "sigma": "--sigma",
+    "clip": "--clip",
+    "group": "--group",
+    "weights": "--weights",
+    "qp_map": "--qp-map",
+    "map_interval": "--map-interval",
+}
+
+
+class SectionedOption(click.Option):
+    """An option that knows under which heading of ``--help`` it stands."""
+
+    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose ``--help`` puts its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            row = param.get_help_record(ctx)
+            if row is not None:
+                sections.setdefault(getattr(param, "section", "Options"), []).append(row)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+command = partial(
+    click.command,
+    cls=SectionedCommand,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110},
+)
+"""``@command("name")``: a click command with headings in its help and defaults shown."""
+
+
+def _options(section: str, *rows: tuple[tuple[str, ...], dict[str, Any]]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for names, settings in reversed(rows):
+            function = click.option(*names, cls=SectionedOption, section=section, **settings)(function)
+        return function
+
+    return decorate
+
+
+def _row(*names: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return names, settings
+
+
+def input_options(function: F) -> F:
+    """INPUT, and what a raw file does not say about itself."""
+    rows = _options(
+        "Input",
+        _row("--size", type=SIZE, help="Raw input: width and height, as 1920x1080."),
+        _row("--format", type=FORMAT, help="Samples of raw input, as yuv420p10le; of images: what they become."),
+        _row("--fps", type=FPS, help="Frame rate of raw input and image folders, as 25 or 30000/1001."),
+        _row("--matrix", type=click.Choice(MATRICES), help="Colour matrix where the input does not name it."),
+        _row("--range", type=click.Choice(RANGES), help="Sample range where the input does not name it."),
+        _row("--frames", type=click.IntRange(min=1), metavar="N", help="Take only the first N frames."),
+    )
+    argument = click.argument("input", metavar="INPUT")
+    return argument(rows(function))
+
+
+def coding_options(lists: bool = False) -> Callable[[F], F]:
+    """How streams are coded; with ``lists`` the rate options take several values (``mrdo compare``)."""
+    rate: tuple[Any, ...]
+    if lists:
+        hint = "Several operating points: 22,27,32 or 22-47:5. Give one of --qps, --crf, --bitrate."
+        rate = (
+            _row("--qps", "--qp", "qp", type=INTS, help=f"{hint}  [default: 22-47:5]"),
+            _row("--crf", type=FLOATS, help="Constant rate factors, as 20,25,30."),
+            _row("--bitrate", type=INTS, help="Average bit rates in kbit/s, as 500,1000."),
+        )
+    else:
+        rate = (
+            _row("--qp", type=int, help="Fixed QP. Give one of --qp, --crf, --bitrate.  [default: 32]"),
+            _row("--crf", type=float, help="Constant rate factor."),
+            _row("--bitrate", type=click.IntRange(min=1), help="Average bit rate in kbit/s."),
+        )
+    return _options(
+        "Coding",
+        _row("--codec", default="x265", help="Encoder; `mrdo doctor` lists them."),
+        _row("--preset", default="slow", help="The encoder's own preset."),
+        _row("--gop", type=click.Choice(GOPS), default="intra", help="Picture structure; lowdelay is P only."),
+        *rate,
+        _row("--scale", type=float, default=1.0, help="Code at this fraction of width and height, 0 to 1."),
+        _row("--bit-depth", type=click.Choice(["8", "10"]), help="Coding depth.  [default: the input's]"),
+        _row("--extra", multiple=True, metavar="ARGS", help="Further encoder arguments, as '--no-sao'; repeatable."),
+    )
+
+
+def map_options(function: F) -> F:
+    """What the encoder is told about the network."""
+    return _options(
+        "Machine-aware RDO",
+        _row("--rdo", type=click.Choice(RDO_MODES), default="map", help="psnr codes plainly, map asks the network."),
+        _row("--map", default=_MAP.name, metavar="NAME|FILE.npy", help="kl, attribution, fisher, both, or a file."),
+        _row("--strength", type=float, default=_MAP.strength, help="QP change per halving of weight, in thirds."),
+        _row("--tau", type=float, default=_MAP.tau, help="Shrinkage of the weights towards their mean."),
+        _row("--sigma", type=float, help="Smoothing in blocks.  [default: the map's own]"),
+        _row("--clip", type=float, default=_MAP.clip, help="Largest QP change."),
+        _row("--group", type=click.Choice(["16", "32", "64"]), default=str(_MAP.group), help="Quantisation group."),
+        _row("--weights/--no-weights", default=_MAP.weights, help="Weigh the distortion of each 8x8 block as well."),
+        _row("--qp-map/--no-qp-map", default=_MAP.qp_map, help="Change the QP of each group."),
+        _row(
+            "--map-interval",
+            type=click.IntRange(min=1),
+            default=_MAP.interval,
+            metavar="N",
+            help="Map every Nth frame.",
+        ),
+    )(function)
+
+
+def model_options(function: F) -> F:
+    """The network that drives, those that only judge, and what an ONNX file may not say about itself."""
+    return _options(
+        "Networks",
+        _row("--model", metavar="ONNX", help="Network that drives the encoder.  [default: the embedded one]"),
+        _row("--judge", multiple=True, metavar="ONNX", help="Network that only judges; repeatable."),
+        _row("--labels", metavar="DIR", help="Folder of label images, one a frame, in the order of their names."),
+        _row("--classes", type=NAMES, help="Class names in label order, as sky,road,car."),
+        _row("--input-range", type=click.Choice(["0..1", "0..255"]), help="Range of samples the network expects."),
+        _row("--mean", type=TRIPLE, help="Subtracted from R, G, B before the division by --std."),
+        _row("--std", type=TRIPLE, help="Divides R, G, B."),
+        _row("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Order of the network's input dimensions."),
+        _row("--color-order", type=click.Choice(["RGB", "BGR"]), help="Order of the network's input channels."),
+    )(function)
+
+
+def run_options(function: F) -> F:
+    """How the work is done; nothing here changes a stream's bits by intent."""
+    return _options(
+        "Running",
+        _row("--threads", type=click.IntRange(min=1), help="Encoder threads.  [default: the encoder's choice]"),
+        _row("--timeout", type=float, default=600.0, metavar="S", help="Stop an encoder silent for this many seconds."),
+        _row("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where networks run."),
+        _row(
+            "--workdir", type=click.Path(file_okay=False), help="Folder for temporary files.  [default: the system's]"
+        ),
+        json_row(),
+    )(function)
+
+
+def json_row() -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The ``--json`` flag as a row of options."""
+    return _row("--json", is_flag=True, help="NDJSON events on stdout, nothing else there.")
+
+
+def json_option(function: F) -> F:
+    """``--json`` alone."""
+    return _options("Running", json_row())(function)
+
+
+def reporter(options: Options) -> Reporter:
+    """The command's voice."""
+    return Reporter(json=bool(options["json"]))
+
+
+def raw_spec(options: Options) -> RawSpec | None:
+    """What ``--size``, ``--format``, … say about a headerless file; None without ``--size``."""
+    from encoder_bridge.source_base import RawSpec
+
+    if options["size"] is None:
+        return None
+    width, height = options["size"]
+    chroma, depth = options["format"] or ("420", 8)
+    return RawSpec(width, height, chroma, depth, options["fps"], options["matrix"], options["range"])
+
+
+def source_options(options: Options) -> SourceOptions:
+    """What the options state about any input; for images also what they become."""
+    from encoder_bridge.source_base import SourceOptions
+
+    chroma, depth = options["format"] or (None, None)
+    return SourceOptions(options["fps"], options["matrix"], options["range"], chroma, depth)
+
+
+def map_config(options: Options) -> MapConfig | None:
+    """The map asked for; None with ``--rdo psnr``, where a map option on the command line is a ConfigError."""
+    if options["rdo"] != "map":
+        given = [flag for name, flag in _MAP_OPTIONS.items() if _is_given(name)]
+        if given:
+            raise ConfigError(f"{', '.join(given)} with --rdo {options['rdo']}; expected --rdo map or no map option")
+        return None
+    return MapConfig(
+        name=options["map"],
+        strength=options["strength"],
+        tau=options["tau"],
+        sigma=options["sigma"],
+        clip=options["clip"],
+        group=int(options["group"]),
+        weights=options["weights"],
+        qp_map=options["qp_map"],
+        interval=options["map_interval"],
+    )
+
+
+def coding_config(options: Options, fmt: VideoFormat | None = None) -> CodingConfig:
+    """The one configuration asked for; ``fmt`` gives the depth where none is asked for (8 without it)."""
+    return _configs({**options, **{n: _as_list(options[n]) for n in ("qp", "crf", "bitrate")}}, fmt, (32,))[0]
+
+
+def coding_configs(options: Options, fmt: VideoFormat | None = None) -> list[CodingConfig]:
+    """The configurations of ``coding_options(lists=True)``, one per operating point, in ascending order."""
+    return _configs(options, fmt, tuple(range(22, 48, 5)))
+
+
+def _configs(options: Options, fmt: VideoFormat | None, default_qps: tuple[int, ...]) -> list[CodingConfig]:
+    given = {name: options[name] for name in ("qp", "crf", "bitrate") if options[name] is not None}
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join('--' + name for name in given)}; expected one of --qp, --crf, --bitrate")
+    depth = options["bit_depth"] or (fmt.bit_depth if fmt else 8)
+    common: dict[str, Any] = {
+        "codec": options["codec"],
+        "preset": options["preset"],
+        "gop": options["gop"],
+        "scale": options["scale"],
+        "bit_depth": int(depth),
+        "rdo": options.get("rdo", "psnr"),
+        "map": map_config(options) if "rdo" in options else None,
+        "extra": tuple(word for text in options["extra"] for word in _words(text)),
+    }
+    ((name, values),) = (given or {"qp": default_qps}).items()
+    return [CodingConfig(**common, **{name: value}) for value in values]
+
+
+def _as_list(value: Any) -> tuple[Any, ...] | None:
+    return None if value is None else (value,)
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"--extra {text!r}: {error}") from error
+
+
+def run_opts(options: Options) -> RunOptions:
+    """Threads, timeout, device, folder for temporary files."""
+    if not options["timeout"] > 0:
+        raise ConfigError(f"--timeout {options['timeout']}; expected more than 0 seconds")
+    workdir = Path(options["workdir"]) if options["workdir"] else None
+    return RunOptions(options["threads"], options["timeout"], options["device"], workdir)
+
+
+def _is_given(name: str) -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE

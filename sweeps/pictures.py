@@ -1,0 +1,55 @@
+"""The picture of a comparison: what both arms look like, and what the network sees, at about the same rate."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder_bridge.color import planes_to_rgb
+from encoder_bridge.decode import decode_stream
+from encoder_bridge.frames import FrameSource
+from sweeps.compare import ANCHOR, Comparison
+from sweeps.records import RunRecord
+from sweeps.run_one import Job
+from sweeps.scoring import match_planes
+
+
+def side_by_side(job: Job, result: Comparison, folder: Path, path: Path) -> None:
+    """Original, PSNR-RDO and machine-RDO beside each other, pictures above segmentations, as one PNG.
+
+    The pair of rate points is the closest in bits among those where the machine arm has no more of them.
+    """
+    from sweeps.plots import PictureRow, comparison_picture
+
+    tested = next(arm for arm in result.arms if arm.startswith("map"))
+    plain, machine = closest_pair(result.arms[ANCHOR], result.arms[tested])
+    network = job.judges[0]
+    index = plain.frames // 2
+    original = frame_rgb(job.source, job.source, index)
+    reference = network.labels(original)[0]
+    rows = [PictureRow("original", original, reference)]
+    for name, record in (("PSNR-RDO", plain), (f"machine-RDO ({tested})", machine)):
+        assert record.stream is not None
+        rgb = frame_rgb(decode_stream(folder / record.stream), job.source, index)
+        scores = record.scores[network.name]
+        caption = f"{name}  QP {record.config['qp']}  {record.bits / record.frames / 1000:.1f} kbit a frame"
+        caption += f"  agreement {scores['agreement']:.3f}  mIoU {scores['miou_pseudo']:.3f}"
+        rows.append(PictureRow(caption, rgb, network.labels(rgb)[0]))
+    comparison_picture(rows, path, reference=reference, classes=network.classes)
+
+
+def closest_pair(plain: list[RunRecord], machine: list[RunRecord]) -> tuple[RunRecord, RunRecord]:
+    """The two records whose sizes differ least, in ratio, at the low-rate half where differences can be seen."""
+    half = plain[len(plain) // 2 :], machine[len(machine) // 2 :]
+    pairs = [(a, b) for a, b in itertools.product(*half) if b.bits <= 1.02 * a.bits]
+    return min(pairs or [(plain[-1], machine[-1])], key=lambda pair: abs(np.log(pair[0].bits / pair[1].bits)))
+
+
+def frame_rgb(source: FrameSource, like: FrameSource, index: int) -> NDArray[np.uint8]:
+    """Frame ``index`` as (H, W, 3) RGB at the size of ``like``."""
+    frame = next(itertools.islice(iter(source), index, None))
+    planes = match_planes(frame.planes, source.format, like.format)
+    return planes_to_rgb(planes, like.format)

@@ -1,0 +1,146 @@
+"""From command-line options to the objects a command works with."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from encoder_bridge.config import CodingConfig
+from encoder_bridge.console import Reporter
+from encoder_bridge.errors import ConfigError, OutputError
+from encoder_bridge.frames import Frame, FrameSource, VideoFormat
+from encoder_bridge.sources import open_source
+from encoder_bridge.transform import slice_source
+from models import default_model_path
+from models.metadata import ModelOptions
+from models.task_model import TaskModel
+from sweeps.labels import LabelFolder
+from sweeps.maps import MapMaker
+from sweeps.options import Options, raw_spec, run_opts
+
+
+def open_input(options: Options, reporter: Reporter, name: str = "input") -> FrameSource:
+    """The video of an option set; what had to be assumed about it is said once."""
+    source = open_source(
+        options[name],
+        raw=raw_spec(options),
+        fps=options["fps"],
+        matrix=options["matrix"],
+        range=options["range"],
+        workdir=run_opts(options).workdir,
+    )
+    for note in getattr(source, "notes", ()):
+        reporter.warn(note)
+    return slice_source(source, 0, options["frames"]) if options["frames"] else source
+
+
+def model_options_of(options: Options) -> ModelOptions:
+    """What the flags say about the driving network."""
+    count = options["classes"]
+    return ModelOptions(
+        layout=options["layout"],
+        color=options["color_order"],
+        range=options["input_range"],
+        mean=options["mean"],
+        std=options["std"],
+        classes=None if count is None else tuple(f"class {i}" for i in range(count)),
+    )
+
+
+def driver(options: Options) -> TaskModel:
+    """The network that drives: ``--model`` with its flags, or the embedded one."""
+    if options["model"] is None:
+        return TaskModel(default_model_path(), device=options["device"])
+    return TaskModel(Path(options["model"]), device=options["device"], options=model_options_of(options))
+
+
+def judges(options: Options, driving: TaskModel) -> list[TaskModel]:
+    """The driving network first, then those that only judge.
+
+    A judge whose file does not describe itself is read with the same flags as ``--model``.
+    Raises ConfigError where two have the same name.
+    """
+    networks = [driving]
+    for path in options["judge"]:
+        networks.append(TaskModel(Path(path), device=options["device"], options=model_options_of(options)))
+    names = [network.name for network in networks]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"networks named {', '.join(names)}; expected different file names")
+    return networks
+
+
+def labels_of(options: Options, frames: int | None) -> LabelFolder | None:
+    """The label images of ``--labels``, as many as the video has frames."""
+    if options["labels"] is None:
+        return None
+    folder = LabelFolder(Path(options["labels"]), options["frames"])
+    if frames is not None and len(folder) != frames:
+        raise ConfigError(f"--labels {options['labels']}: {len(folder)} label images for {frames} frames")
+    return folder
+
+
+def map_maker(options: Options, driving: TaskModel | None, config: CodingConfig) -> MapMaker | None:
+    """The maker of the maps a configuration asks for; None without a map. Says now what would fail later."""
+    if config.map is None:
+        return None
+    maker = MapMaker(driving, options["device"])
+    maker.prepare(config.map)
+    return maker
+
+
+@contextlib.contextmanager
+def scratch(options: Options) -> Iterator[Path]:
+    """A folder for the time of a command, in ``--workdir`` or the system's temporary folder."""
+    workdir = run_opts(options).workdir
+    try:
+        with tempfile.TemporaryDirectory(prefix="mrdo-", dir=workdir) as folder:
+            yield Path(folder)
+    except FileNotFoundError as error:
+        if workdir is not None and not workdir.is_dir():
+            raise OutputError(f"--workdir {workdir}: no such folder") from error
+        raise
+
+
+class Once:
+    """A source for one command: remembers the times it handed out, and is named by its place, not by its samples.
+
+    Hashing every sample would decode the whole video once more for a workspace that is thrown away.
+    """
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+        self.pts: list[Fraction] = []
+
+    @property
+    def format(self) -> VideoFormat:
+        """Format of every frame."""
+        return self._source.format
+
+    @property
+    def frame_count(self) -> int | None:
+        """Number of frames: exact after the first walk."""
+        return len(self.pts) or self._source.frame_count
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames of the source."""
+        pts: list[Fraction] = []
+        for frame in self._source:
+            pts.append(frame.pts)
+            yield frame
+        self.pts = pts
+
+    def digest(self) -> str:
+        """A name for this object alone."""
+        return f"once-{id(self)}"
+
+
+def describe_input(source: FrameSource, name: Any) -> str:
+    """One line: name, geometry, depth, rate."""
+    fmt = source.format
+    count = f", {source.frame_count} frames" if source.frame_count is not None else ""
+    rate = f"{float(fmt.fps):.4g} fps"
+    return f"{name}: {fmt.width}x{fmt.height} {fmt.chroma} {fmt.bit_depth} bit, {fmt.matrix} {fmt.range}, {rate}{count}"

@@ -1,0 +1,145 @@
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from encoder_bridge.config import CodingConfig, MapConfig, RunOptions
+from encoder_bridge.errors import ConfigError
+from encoder_bridge.frames import VideoFormat
+from encoder_bridge.source_base import RawSpec
+from sweeps import options as opt
+from sweeps.paramtypes import parse_floats, parse_format, parse_ints, parse_names, parse_triple
+
+T = Callable[[dict[str, Any]], Any]
+
+
+def build(arguments: list[str], make: T, lists: bool = False) -> Any:
+    """What ``make`` returns for a command line of a command that has all options."""
+    result: list[Any] = []
+
+    @opt.command("probe")
+    @opt.input_options
+    @opt.coding_options(lists=lists)
+    @opt.map_options
+    @opt.model_options
+    @opt.run_options
+    def probe(**options: Any) -> None:
+        result.append(make(options))
+
+    with probe.make_context("probe", ["clip.mp4", *arguments]) as context:
+        probe.invoke(context)
+    return result[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("22", (22,)),
+        ("32,22, 27", (22, 27, 32)),
+        ("22-47:5", (22, 27, 32, 37, 42, 47)),
+        ("22-25", (22, 23, 24, 25)),
+        ("22-30:5,51", (22, 27, 51)),
+        ("30,30", (30,)),
+    ],
+)
+def test_lists_of_qps(text: str, values: tuple[int, ...]) -> None:
+    assert parse_ints(text) == values
+
+
+@pytest.mark.parametrize("text", ["", "a", "22,", "47-22", "22-47:0", "0-999999", "22.5", "22--", "1e3"])
+def test_bad_lists_say_what_is_expected(text: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_ints(text)
+
+
+def test_other_values() -> None:
+    assert parse_floats("28.5,23") == (23.0, 28.5)
+    assert parse_triple("0.5") == (0.5, 0.5, 0.5)
+    assert parse_triple("0.485,0.456,0.406") == (0.485, 0.456, 0.406)
+    assert parse_format("i420") == ("420", 8)
+    assert parse_format("yuv422p10le") == ("422", 10)
+    assert parse_names("sky, road") == ("sky", "road")
+    for bad in (lambda: parse_triple("1,2"), lambda: parse_names("sky"), lambda: parse_format("rgb24")):
+        with pytest.raises(ValueError, match="expected"):
+            bad()
+
+
+def test_defaults_are_those_of_the_design() -> None:
+    assert build([], opt.coding_config) == CodingConfig(qp=32, rdo="map", map=MapConfig())
+    assert build([], opt.run_opts) == RunOptions()
+    assert build([], opt.raw_spec) is None
+
+
+def test_every_coding_and_map_option_arrives() -> None:
+    line = (
+        "--codec vvenc --preset fast --gop lowdelay --crf 28.5 --scale 0.5 --bit-depth 10 --extra '--a 1' --extra=--b"
+    )
+    line += " --map both --strength 0.5 --tau 0.2 --sigma 2 --clip 6 --group 64 --weights --no-qp-map --map-interval 4"
+    spec = MapConfig("both", 0.5, 0.2, 2.0, 6.0, 64, True, False, 4)
+    expected = CodingConfig(
+        "vvenc", "fast", "lowdelay", None, 28.5, None, 0.5, 10, "map", spec, False, ("--a", "1", "--b")
+    )
+    assert build(words, opt.coding_config) == expected
+
+
+def test_depth_follows_the_input() -> None:
+    ten = VideoFormat(64, 64, bit_depth=10)
+    assert build([], lambda o: opt.coding_config(o, ten)).bit_depth == 10
+    assert build(["--bit-depth", "8"], lambda o: opt.coding_config(o, ten)).bit_depth == 8
+
+
+def test_a_list_of_rate_points_becomes_configurations() -> None:
+    assert [c.qp for c in build([], opt.coding_configs, lists=True)] == [22, 27, 32, 37, 42, 47]
+    assert [c.qp for c in build(["--qps", "30-32"], opt.coding_configs, lists=True)] == [30, 31, 32]
+    assert [c.crf for c in build(["--crf", "28,23"], opt.coding_configs, lists=True)] == [23.0, 28.0]
+    assert [c.bitrate for c in build(["--bitrate", "500"], opt.coding_configs, lists=True)] == [500]
+
+
+def test_two_kinds_of_rate_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--qp and --crf; expected one"):
+        build(["--qp", "3", "--crf", "4"], opt.coding_config)
+
+
+def test_map_options_without_a_map_are_refused_not_ignored() -> None:
+    assert build(["--rdo", "psnr"], opt.coding_config) == CodingConfig(qp=32)
+    with pytest.raises(ConfigError, match=r"--strength with --rdo psnr"):
+        build(["--rdo", "psnr", "--strength", "1.0"], opt.coding_config)
+
+
+def test_raw_input_and_colour() -> None:
+    line = ["--size", "64x48", "--format", "yuv420p10le", "--fps", "29.97", "--matrix", "bt709", "--range", "full"]
+    assert build(line, opt.raw_spec) == RawSpec(64, 48, "420", 10, Fraction(30000, 1001), "bt709", "full")
+    assert build(["--format", "yuv444p"], opt.source_options).chroma == "444"
+
+
+def test_run_options() -> None:
+    line = ["--threads", "2", "--timeout", "9", "--device", "cuda", "--workdir", "w"]
+    assert build(line, opt.run_opts) == RunOptions(2, 9.0, "cuda", Path("w"))
+    with pytest.raises(ConfigError, match="--timeout 0"):
+        build(["--timeout", "0"], opt.run_opts)
+
+
+@pytest.mark.parametrize(
+    "line", [["--size", "64"], ["--qp", "x"], ["--gop", "open"], ["--group", "8"], ["--std", "1,2"], ["--fps", "-1"]]
+)
+def test_values_that_cannot_be_read_are_usage_errors(line: list[str]) -> None:
+    with pytest.raises(click.UsageError) as caught:
+        build(line, dict)
+    assert line[0] in caught.value.format_message()
+
+
+def test_help_has_headings_and_defaults() -> None:
+    @opt.command("probe")
+    @opt.coding_options()
+    @opt.map_options
+    def probe(**options: Any) -> None:
+        """Help."""
+
+    text = CliRunner().invoke(probe, ["--help"]).output
+    assert text.index("Coding:") < text.index("--preset") < text.index("Machine-aware RDO:") < text.index("--strength")
+    assert "[default: slow]" in text
+    assert "[default: 0.3]" in text
