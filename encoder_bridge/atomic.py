@@ -11,6 +11,9 @@ from pathlib import Path
 
 from encoder_bridge.errors import BridgeError, OutputError
 
+_NOT_OUR_WRITES = (BridgeError, ConnectionError, ChildProcessError, FileNotFoundError, TimeoutError)
+"""OSErrors of pipes, programs and inputs that a block may raise: not the output's fault."""
+
 
 def check_target(target: Path, directory: bool = False) -> None:
     """OutputError unless ``target`` could be created now; call it before long work.
@@ -33,27 +36,38 @@ def check_target(target: Path, directory: bool = False) -> None:
 
 
 @contextmanager
-def atomic_output(target: Path, directory: bool = False) -> Iterator[Path]:
-    """A temporary path in the target's folder (same suffix), renamed to ``target`` when the block ends well.
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary path beside ``target`` (same suffix) for a file; renamed to ``target`` when the block ends well.
 
-    With ``directory`` the temporary path is a new folder. Whatever ends the block early, an interrupt included, the
-    temporary is removed and ``target`` stays as it was.
+    Whatever ends the block early, an interrupt included, the temporary is removed and ``target`` stays as it was.
 
     Raises:
-        OutputError: the folder is missing or read-only, the disk is full, or any other OSError inside the block.
+        OutputError: the folder is missing or read-only, the disk is full, or another write inside the block failed.
     """
-    check_target(target, directory)
+    check_target(target)
+    with _renamed(target) as temporary:
+        yield temporary
+        _sync(temporary)
+
+
+@contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """As ``replacing`` for a new folder: the block fills a temporary folder. ``target`` may exist only if empty."""
+    check_target(target, directory=True)
+    with _renamed(target) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+@contextmanager
+def _renamed(target: Path) -> Iterator[Path]:
     temporary = target.absolute().parent / f".{target.stem[:80]}.{secrets.token_hex(6)}.part{target.suffix}"
     try:
-        if directory:
-            temporary.mkdir()
         yield temporary
-        if not directory:
-            _sync(temporary)
-        os.replace(temporary, target)
+        temporary.replace(target)
+    except _NOT_OUR_WRITES:
+        raise
     except OSError as error:
-        if isinstance(error, BridgeError):
-            raise
         raise OutputError(f"{target}: {error.strerror or error}") from error
     finally:
         _remove(temporary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,15 @@ class Bitstream:
 
 
 class Encoder(Protocol):
-    """One codec. Register the class: ``@ENCODERS.register("x265")``."""
+    """One codec. Register the class: ``@ENCODERS.register("x265")``.
+
+    Attributes:
+        codec: PyAV decoder name of its streams.
+        suffix: file name ending of its elementary streams.
+    """
+
+    codec: ClassVar[str]
+    suffix: ClassVar[str]
 
     def build_info(self, config: CodingConfig) -> BuildInfo:
         """The binary that would run. Raises ToolNotFoundError with the command that brings it."""

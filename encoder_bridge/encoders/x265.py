@@ -1,0 +1,173 @@
+"""x265 (HEVC): frames in as Y4M on stdin, elementary stream out on stdout, side information through the plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+from encoder_bridge import toolchain
+from encoder_bridge.atomic import replacing
+from encoder_bridge.config import CodingConfig, RunOptions
+from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, SideInfo
+from encoder_bridge.errors import ConfigError, EncoderError, EncoderTimeout, PluginError, ToolNotFoundError
+from encoder_bridge.frames import Frame, VideoFormat
+from encoder_bridge.host import EXIT_STATUS, PluginHost
+from encoder_bridge.process import Buffer, PipeResult, run_piped
+from encoder_bridge.y4m import y4m_frame, y4m_header
+
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+MAX_QP = 51
+_MATRIX_NAMES = {"bt601": "smpte170m", "bt709": "bt709", "bt2020nc": "bt2020nc"}
+_GOP_ARGS = {
+    "intra": ("--keyint", "1"),
+    "lowdelay": ("--keyint", "-1", "--no-scenecut", "--bframes", "0"),
+    "randomaccess": ("--keyint", "32", "--no-scenecut", "--no-open-gop", "--bframes", "7", "--b-adapt", "0"),
+}
+# psy tools, AQ and cuTree move bits by rules of their own; a comparison of RDO needs them off in every arm (design §4).
+_COMMON_ARGS = (
+    *("--psy-rd", "0", "--psy-rdoq", "0", "--aq-mode", "0", "--no-cutree", "--ipratio", "1"),
+    *("--no-info", "--no-progress", "--log-level", "warning"),
+)
+# Left to itself x265 derives this from the machine's cores, and inter streams depend on it.
+_FRAME_THREADS = 2
+
+
+@ENCODERS.register("x265")
+class X265:
+    """HEVC by x265 3.5, hooked (`mrdo build x265`) or any x265 on the PATH for plain encodes."""
+
+    codec: ClassVar[str] = "hevc"
+    suffix: ClassVar[str] = ".hevc"
+    presets: ClassVar[tuple[str, ...]] = PRESETS
+
+    def build_info(self, config: CodingConfig) -> BuildInfo:
+        """The binary that would run; a hooked one when the configuration needs the plugin."""
+        info = toolchain.find("x265", config.bit_depth)
+        if (config.rdo != "psnr" or config.neutral) and not info.hooked:
+            raise ToolNotFoundError(
+                f"{info.path}: x265 {info.version} has no machine-rdo hook, needed for --rdo {config.rdo}; "
+                f"run: mrdo build x265{'' if config.bit_depth == 8 else f' --depth {config.bit_depth}'}"
+            )
+        return info
+
+    def check(self, config: CodingConfig, fmt: VideoFormat) -> None:
+        """ConfigError for a preset, QP, CRF, group or frame size that x265 does not take."""
+        if config.preset not in PRESETS:
+            raise ConfigError(f"x265: preset {config.preset!r}; expected one of {', '.join(PRESETS)}")
+        for name, value in (("QP", config.qp), ("CRF", config.crf)):
+            if value is not None and not 0 <= value <= MAX_QP:
+                raise ConfigError(f"x265: {name} {value} outside 0–{MAX_QP}")
+        if config.bitrate is not None and config.bitrate < 1:
+            raise ConfigError(f"x265: bitrate {config.bitrate} kbit/s; expected at least 1")
+        if config.bit_depth not in (8, 10):
+            raise ConfigError(f"x265: bit depth {config.bit_depth}; expected 8 or 10")
+        if min(fmt.width, fmt.height) < 16:
+            raise ConfigError(f"x265: frame size {fmt.width}x{fmt.height}; expected at least 16x16")
+
+    def command(self, config: CodingConfig, fmt: VideoFormat, options: RunOptions, binary: str) -> list[str]:
+        """The x265 command line of a configuration, reading Y4M on stdin and writing the stream on stdout."""
+        rate = _rate_args(config)
+        threads = () if options.threads is None else ("--pools", str(options.threads))
+        return [
+            *(binary, "--y4m", "--input", "-", "--output", "-", "--preset", config.preset),
+            *("--output-depth", str(config.bit_depth), "--frame-threads", str(_FRAME_THREADS)),
+            *(*_GOP_ARGS[config.gop], *_COMMON_ARGS, *rate, *_colour_args(fmt), *threads, *config.extra),
+        ]
+
+    def encode(
+        self,
+        frames: Iterable[tuple[Frame, SideInfo | None]],
+        fmt: VideoFormat,
+        config: CodingConfig,
+        options: RunOptions,
+        output: Path,
+    ) -> Bitstream:
+        """See ``Encoder.encode``. With rdo "map" or neutral the plugin host runs for the time of the encode."""
+        self.check(config, fmt)
+        build = self.build_info(config)
+        command = self.command(config, fmt, options, build.path)
+        counter = _Counter()
+        with replacing(output) as temporary, temporary.open("wb") as sink:
+            if config.rdo == "psnr" and not config.neutral:
+                feed = _feed(frames, fmt, None, counter)
+                result = run_piped(command, feed, sink, timeout_s=options.timeout_s)
+            else:
+                result = _run_hosted(command, frames, fmt, config, options, build, sink, counter)
+            _verify(command, result, counter)
+        return Bitstream(output, self.codec, result.written * 8, counter.frames, result.seconds)
+
+
+class _Counter:
+    frames = 0
+
+
+def _feed(
+    frames: Iterable[tuple[Frame, SideInfo | None]], fmt: VideoFormat, host: PluginHost | None, counter: _Counter
+) -> Iterator[Buffer]:
+    """Y4M bytes; each frame's side information is published before the encoder can ask for it."""
+    yield y4m_header(fmt)
+    for frame, side in frames:
+        if host is not None:
+            host.publish(frame.index, side)
+        counter.frames += 1
+        yield from y4m_frame(frame)
+    if host is not None:
+        host.finish(counter.frames)
+
+
+def _run_hosted(
+    command: Sequence[str],
+    frames: Iterable[tuple[Frame, SideInfo | None]],
+    fmt: VideoFormat,
+    config: CodingConfig,
+    options: RunOptions,
+    build: BuildInfo,
+    sink: BinaryIO,
+    counter: _Counter,
+) -> PipeResult:
+    group = config.map.group if config.map is not None and config.map.qp_map else 0
+    with PluginHost(toolchain.plugin_path(build), quant_group=group) as host:
+        feed = _feed(frames, fmt, host, counter)
+        try:
+            return run_piped(
+                command, feed, sink, env=host.env(), timeout_s=options.timeout_s, alive=lambda: _alive(host)
+            )
+        except EncoderTimeout:
+            raise
+        except EncoderError as error:
+            host.check()
+            if error.returncode == EXIT_STATUS:
+                raise PluginError(_plugin_message(error)) from error
+            raise
+
+
+def _alive(host: PluginHost) -> tuple[int, int]:
+    host.check()
+    return host.stats.begun, host.stats.ended
+
+
+def _plugin_message(error: EncoderError) -> str:
+    said = [line.partition("mrdo: error:")[2].strip() for line in error.stderr_tail if "mrdo: error:" in line]
+    return f"x265 stopped because of its plugin: {said[-1] if said else error}"
+
+
+def _verify(command: Sequence[str], result: PipeResult, counter: _Counter) -> None:
+    if counter.frames and not result.written:
+        raise EncoderError(command, 0, result.stderr, reason=f"read {counter.frames} frames and wrote no stream")
+
+
+def _rate_args(config: CodingConfig) -> tuple[str, ...]:
+    if config.qp is not None:
+        return ("--qp", str(config.qp))
+    if config.crf is not None:
+        return ("--crf", f"{config.crf:g}")
+    return ("--bitrate", str(config.bitrate))
+
+
+def _colour_args(fmt: VideoFormat) -> tuple[str, ...]:
+    sar = () if fmt.sar == 1 else ("--sar", f"{fmt.sar.numerator}:{fmt.sar.denominator}")
+    return (
+        *("--range", fmt.range, "--colormatrix", _MATRIX_NAMES[fmt.matrix]),
+        *("--colorprim", str(fmt.primaries), "--transfer", str(fmt.transfer), *sar),
+    )

@@ -1,0 +1,1 @@
+"""C sources compiled into encoders, shipped as package data."""
