@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 from encoder_bridge.checks import CHECKS, ToolStatus, package_status
 from encoder_bridge.cli import doctor as doctor
+from models import default_model_path, judge_model_path
 
 _EXTRAS = {
     "torch": ("torch", "only for --map attribution, fisher, both; run: pip install 'machine-rdo[exact]'"),
@@ -20,7 +20,8 @@ _EXTRAS = {
 @CHECKS.register("5-networks")
 def _networks() -> Iterator[ToolStatus]:
     yield _onnxruntime()
-    yield _default_network()
+    yield _network("default network", default_model_path(), "reinstall machine-rdo, or give --model", needed=True)
+    yield _network("judge network", judge_model_path(), "mrdo demo needs it; reinstall machine-rdo", needed=False)
     yield package_status("matplotlib", "matplotlib", "pip install machine-rdo", needed=True)
 
 
@@ -42,10 +43,7 @@ def _onnxruntime() -> ToolStatus:
     return ToolStatus("onnxruntime", True, folder, onnxruntime.__version__, advice=advice, needed=True)
 
 
-def _default_network() -> ToolStatus:
-    folder = Path(str(files("models") / "default"))
-    found = sorted(folder.glob("*.onnx"))
-    if not found:
-        advice = f"no .onnx file in {folder}; reinstall machine-rdo, or give --model"
-        return ToolStatus("default network", False, advice=advice, needed=True)
-    return ToolStatus("default network", True, str(found[0]), f"{found[0].stat().st_size / 1e6:.1f} MB", needed=True)
+def _network(name: str, path: Path, advice: str, needed: bool) -> ToolStatus:
+    if not path.is_file():
+        return ToolStatus(name, False, advice=f"{path} is not there; {advice}", needed=needed)
+    return ToolStatus(name, True, str(path), f"{path.stat().st_size / 1e6:.1f} MB", needed=needed)

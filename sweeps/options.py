@@ -61,7 +61,7 @@ class SectionedCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            row = param.get_help_record(ctx)
+            row = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if row is not None:
                 sections.setdefault(getattr(param, "section", "Options"), []).append(row)
         for title, rows in sections.items():
@@ -139,11 +139,11 @@ def map_options(function: F) -> F:
         "Machine-aware RDO",
         _row("--rdo", type=click.Choice(RDO_MODES), default="map", help="psnr codes plainly, map asks the network."),
         _row("--map", default=_MAP.name, metavar="NAME|FILE.npy", help="kl, attribution, fisher, both, or a file."),
-        _row("--strength", type=float, default=_MAP.strength, help="QP change per halving of weight, in thirds."),
+        _row("--strength", type=float, default=_MAP.strength, help="s in: QP change = -3 s log2(weight)."),
         _row("--tau", type=float, default=_MAP.tau, help="Shrinkage of the weights towards their mean."),
         _row("--sigma", type=float, help="Smoothing in blocks.  [default: the map's own]"),
         _row("--clip", type=float, default=_MAP.clip, help="Largest QP change."),
-        _row("--group", type=click.Choice(["16", "32", "64"]), default=str(_MAP.group), help="Quantisation group."),
+        _row("--group", type=click.Choice(["16", "32", "64"]), default=str(_MAP.group), help="Side of a quantisation group."),
         _row("--weights/--no-weights", default=_MAP.weights, help="Weigh the distortion of each 8x8 block as well."),
         _row("--qp-map/--no-qp-map", default=_MAP.qp_map, help="Change the QP of each group."),
         _row(

@@ -221,7 +221,7 @@ def _children(pid: int) -> list[int]:
 
 def _is_x265(pid: int) -> bool:
     try:
-        return "x265" in os.readlink(f"/proc/{pid}/exe")
+        return "x265" in Path(f"/proc/{pid}/exe").readlink().name
     except OSError:
         return False
 
