@@ -65,9 +65,9 @@ def _renamed(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(target)
-    except _NOT_OUR_WRITES:
-        raise
     except OSError as error:
+        if isinstance(error, _NOT_OUR_WRITES) and error.filename != str(temporary):
+            raise
         raise OutputError(f"{target}: {error.strerror or error}") from error
     finally:
         _remove(temporary)

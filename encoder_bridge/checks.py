@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.errors import BridgeError
 from encoder_bridge.registry import Registry
 
@@ -55,7 +56,7 @@ def run_checks() -> Iterator[ToolStatus]:
         try:
             yield from CHECKS.get(name)()
         except Exception as error:  # a broken installation must not keep doctor from its report
-            yield ToolStatus(name, False, advice=f"{type(error).__name__}: {error}")
+            yield ToolStatus(name, False, advice=f"{type(error).__name__}: {error}", needed=True)
 
 
 def package_status(package: str, module: str, advice: str, needed: bool = False) -> ToolStatus:
@@ -111,17 +112,30 @@ def _hooked_x265(depth: int, needed: bool) -> ToolStatus:
         info = toolchain.find("x265", depth)
     except BridgeError as error:
         return ToolStatus(name, False, hooked=False, advice=str(error), needed=needed)
-    advice = "" if info.hooked else f"codes plainly only; run: mrdo build x265{flag}"
+    ok, advice = _usable(info, flag)
     abi = info.abi if info.hooked else None
-    return ToolStatus(name, info.hooked, info.path, info.version, info.hooked, abi, advice, needed)
+    return ToolStatus(name, ok, info.path, info.version, info.hooked, abi, advice, needed)
+
+
+def _usable(info: BuildInfo, flag: str) -> tuple[bool, str]:
+    """Whether a build can run the main job, and what to do or know about it."""
+    from encoder_bridge import toolchain
+
+    if not info.hooked:
+        return False, f"codes plainly only; run: mrdo build x265{flag}"
+    try:
+        toolchain.plugin_path(info)
+    except BridgeError as error:
+        return False, str(error)
+    if info.patch_hash != toolchain.patch_hash():
+        return True, f"built from other patches ({info.patch_hash}); to renew: mrdo build x265{flag} --force"
+    return True, ""
 
 
 def _other_encoders() -> Iterator[ToolStatus]:
-    from encoder_bridge import encoders as _registers_them
     from encoder_bridge.config import CodingConfig
-    from encoder_bridge.encoder import ENCODERS
+    from encoder_bridge.encoders import ENCODERS
 
-    assert _registers_them
     for codec in ENCODERS:
         if codec == "x265":
             continue
@@ -158,15 +172,13 @@ def tool_version(path: str) -> str:
 
 @CHECKS.register("4-cache")
 def _cache() -> Iterator[ToolStatus]:
-    from platformdirs import user_cache_path
+    from encoder_bridge import toolchain
 
-    folder = user_cache_path("machine-rdo")
+    folder = toolchain.cache_folder().absolute()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(there).free / 1e9
     if not os.access(there, os.W_OK):
-        yield ToolStatus(
-            "cache folder", False, str(folder), advice="not writable; set XDG_CACHE_HOME to another folder"
-        )
+        yield ToolStatus("cache folder", False, str(folder), advice="not writable; set MRDO_CACHE to another folder")
     elif free < _MIN_FREE_GB:
         yield ToolStatus(
             "cache folder", False, str(folder), advice=f"{free:.2f} GB free; a build needs {_MIN_FREE_GB:g}"

@@ -78,9 +78,15 @@ class Reporter:
             sys.stdout.flush()
 
     def show(self, renderable: RenderableType) -> None:
-        """A table or text on stdout, as wide as the terminal, plain when piped; nothing when ``json``."""
+        """A table or text on stdout, as wide as the terminal, plain when piped; nothing when ``json``.
+
+        A string is shown as it is, without markup.
+        """
+        from rich.text import Text
+
         if self.json:
             return
+        renderable = Text(renderable) if isinstance(renderable, str) else renderable
         with self._lock, self._paused():
             if self._out.is_terminal:
                 self._out.print(renderable)

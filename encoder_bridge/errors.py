@@ -1,4 +1,4 @@
-"""The error taxonomy. A message gives the value, what was expected and, where there is one, the command that fixes it."""
+"""The error taxonomy. A message gives the value, what was expected and the command that fixes it, where one does."""
 
 from __future__ import annotations
 

@@ -131,6 +131,7 @@ def _copy(
     copied = target.add_stream_from_template(stream, opaque=True)
     base = Fraction(1, times.scale)
     copied.time_base = base
+    _refuse_lost_shape(stream, target, fmt)
     _tag(copied, target, fmt)
     number = 0
     for packet in source.demux(stream):
@@ -152,3 +153,10 @@ def _tag(stream: VideoStream, target: OutputContainer, fmt: VideoFormat) -> None
     context.framerate = fmt.fps
     if target.format.name in ("mp4", "mov") and context.name in _TAGS:
         stream.codec_tag = _TAGS[context.name]
+
+
+def _refuse_lost_shape(stream: VideoStream, target: OutputContainer, fmt: VideoFormat) -> None:
+    """libav's Matroska writer takes the sample aspect ratio from the stream alone."""
+    stated = stream.sample_aspect_ratio or Fraction(1)
+    if target.format.name == "matroska" and stated != fmt.sar:
+        raise OutputError(f"Matroska cannot keep sample aspect ratio {fmt.sar} (the stream says {stated}); use .mp4")

@@ -1,4 +1,4 @@
-"""Run an encoder as a pipe: frames into stdin, stream out of stdout, stderr kept, every failure an error with its tail."""
+"""Run an encoder as a pipe: frames into stdin, stream out of stdout, every failure an error with the tail of stderr."""
 
 from __future__ import annotations
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import cast
 
 import av
+import av.error
 import numpy as np
 from av.sidedata.sidedata import SideData
+from av.video.stream import VideoStream
 
 from encoder_bridge.av_input import ELEMENTARY, open_video
 from encoder_bridge.errors import DecodeError
@@ -28,6 +30,8 @@ from encoder_bridge.truncation import cut_short
 
 _PACKED_PICTURES = ("mpeg4", "msmpeg4v2", "msmpeg4v3")
 """Codecs whose packets need not be one picture each, so their number says nothing about completeness."""
+_MAX_PLAUSIBLE_FPS = 1000
+"""Bare streams of variable-rate encodes state their clock (90000) as their rate."""
 _MATRICES = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020nc"}
 _MATRIX_NAMES = {4: "fcc", 7: "smpte240m", 8: "ycgco", 10: "bt2020c", 14: "ictcp"}
 _UNSTATED_MATRIX = (0, 2, 3)
@@ -119,17 +123,24 @@ class _First:
 def _pictures(path: Path) -> Iterator[tuple[av.VideoFrame, Fraction | None]]:
     with open_video(path) as (container, stream):
         stream.thread_type = "AUTO"
-        stream.codec_context.options = {"err_detect": "explode"}
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
         index = 0
         for packet in container.demux(stream):
             if packet.is_corrupt:
                 raise DecodeError(f"{path}: damaged data after frame {index - 1}; the file is damaged or cut short")
-            for picture in packet.decode():
+            for picture in _decoded(packet, f"{path}: damaged data after frame {index - 1}"):
                 if picture.is_corrupt:
                     raise DecodeError(f"{path}: frame {index} is damaged; the file is damaged or cut short")
                 base = picture.time_base
                 yield picture, None if picture.pts is None or base is None else picture.pts * Fraction(base)
                 index += 1
+
+
+def _decoded(packet: av.Packet[VideoStream], fault: str) -> list[av.VideoFrame]:
+    try:
+        return packet.decode()
+    except av.error.InvalidDataError as error:
+        raise DecodeError(fault) from error
 
 
 def _scan(path: Path) -> _Timing:
@@ -190,7 +201,8 @@ def _refuse_turned(picture: av.VideoFrame, path: Path) -> None:
             continue
         matrix = np.frombuffer(bytes(data), np.int32)
         if tuple(matrix[[0, 1, 3, 4]]) != _UNTURNED:
-            how = f"turned by {picture.rotation}°" if picture.rotation else "mirrored"
+            mirrored = int(matrix[0]) * int(matrix[4]) - int(matrix[1]) * int(matrix[3]) < 0
+            how = "mirrored" if mirrored else f"turned by {picture.rotation}°"
             raise DecodeError(
                 f"{path}: its display matrix says the picture is shown {how}; turn the samples first: "
                 f"ffmpeg -i {path} -c:v ffv1 turned.mkv"
@@ -253,6 +265,8 @@ def _rate_of(first: _First, timing: _Timing, options: SourceOptions) -> tuple[Fr
     if options.fps is not None:
         return options.fps, []
     rate = timing.rate or first.stream_rate
+    if rate is not None and rate > _MAX_PLAUSIBLE_FPS and not timing.rate:
+        rate = None
     if rate is None:
         return DEFAULT_FPS, [f"frame rate not stated; {DEFAULT_FPS} assumed; set --fps"]
     if timing.variable:

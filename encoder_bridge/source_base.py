@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ DEFAULT_FPS = Fraction(30)
 HD_LINES = 720
 """Pictures of at least this height are taken as bt709 where no matrix is stated, smaller ones as bt601."""
 
+_NTSC_RATES = (24, 30, 48, 60, 120)
+_NTSC_ROUNDING = Fraction(1, 150)
 _PIXEL_FORMAT = re.compile(r"(?:(gray|grey|mono)|(?:yuvj?|c)?(400|420|422|444))(?:p)?(8|10)?(?:le)?")
 
 
@@ -168,5 +171,7 @@ def parse_fps(text: str) -> Fraction:
         rate = Fraction(0)
     if not 0 < rate <= 1_000_000:
         raise ConfigError(f"frame rate {text!r}; expected a positive number such as 25, 29.97 or 30000/1001")
-    ntsc = Fraction(round(rate) * 1000, 1001) if round(rate) in (24, 30, 48, 60, 120) else rate
-    return ntsc if rate.denominator > 1 and abs(rate - ntsc) < Fraction(1, 150) else rate
+    nominal = math.ceil(rate)
+    ntsc = Fraction(nominal * 1000, 1001)
+    is_ntsc = nominal in _NTSC_RATES and rate.denominator > 1 and abs(rate - ntsc) < _NTSC_ROUNDING
+    return ntsc if is_ntsc else rate

@@ -74,9 +74,9 @@ def is_image(path: Path) -> bool:
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
-    """Sort key in which runs of digits compare as numbers."""
+    """Sort key in which runs of digits compare as numbers; equal ones ("9", "09") by the whole text."""
     parts = re.split(r"(\d+)", text)
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
+    return [*((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts), (2, 0, text)]
 
 
 def read_rgb(path: Path) -> RgbImage:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -52,13 +52,13 @@ def frame_bytes(fmt: VideoFormat) -> int:
     return sum(math.prod(shape) for shape in fmt.plane_shapes) * fmt.dtype.itemsize
 
 
-def read_planes(file: IO[bytes], fmt: VideoFormat, where: str) -> tuple[Plane, ...]:
+def read_planes(file: BufferedReader, fmt: VideoFormat, where: str) -> tuple[Plane, ...]:
     """One frame's planes from the file position on; DecodeError where the file ends first."""
     need = frame_bytes(fmt)
-    data = file.read(need)
-    if len(data) < need:
-        raise DecodeError(f"{where} has {len(data)} of {need} bytes; the file is cut short")
-    samples = np.frombuffer(data, fmt.dtype if fmt.bit_depth == 8 else np.dtype("<u2"))
+    samples = np.empty(need // fmt.dtype.itemsize, fmt.dtype if fmt.bit_depth == 8 else np.dtype("<u2"))
+    have = file.readinto(samples.data.cast("B"))
+    if have < need:
+        raise DecodeError(f"{where} has {have} of {need} bytes; the file is cut short")
     planes, start = [], 0
     for shape in fmt.plane_shapes:
         stop = start + math.prod(shape)

@@ -14,23 +14,13 @@ from typing import IO
 from encoder_bridge.errors import ConfigError, DecodeError
 from encoder_bridge.registry import Registry
 from encoder_bridge.source_av import AvSource
-from encoder_bridge.source_base import BaseSource, RawSpec, SourceOptions, parse_fps, parse_pixel_format, parse_size
+from encoder_bridge.source_base import BaseSource, RawSpec, SourceOptions
 from encoder_bridge.source_images import IMAGE_SUFFIXES, ImageSource, find_images
 from encoder_bridge.source_raw import RawSource
 from encoder_bridge.source_y4m import SpooledSource, Y4mSource
 from encoder_bridge.y4m import MAGIC
 
-__all__ = [
-    "SOURCES",
-    "BaseSource",
-    "RawSpec",
-    "SourceOptions",
-    "SourceRequest",
-    "open_source",
-    "parse_fps",
-    "parse_pixel_format",
-    "parse_size",
-]
+__all__ = ["SOURCES", "BaseSource", "RawSpec", "SourceOptions", "SourceRequest", "open_source"]
 
 RAW_SUFFIXES = (".yuv", ".raw", ".i420", ".yuv420", ".gray")
 _SELF_DESCRIBING = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".y4m", ".ts", *IMAGE_SUFFIXES)
@@ -139,7 +129,9 @@ def _open_images(request: SourceRequest) -> BaseSource | None:
     if not path.exists():
         what = "no image matches" if glob.has_magic(request.path) else "no such file or folder"
         raise DecodeError(f"{path}: {what}")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise DecodeError(f"{path}: not a regular file; for a pipe use - and y4m")
+    if path.stat().st_size == 0:
         raise DecodeError(f"{path}: zero frames; the file is empty")
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 
 import cv2
@@ -71,7 +72,7 @@ class _Slice(BaseSource):
         origin = None
         for frame in islice(self._source, self._start, stop):
             if origin is None:
-                origin = frame.pts if self._start else frame.pts * 0
+                origin = frame.pts if self._start else Fraction(0)
             yield Frame(frame.planes, frame.index - self._start, frame.pts - origin)
         if origin is None:
             raise DecodeError(f"{self.name}: zero frames from frame {self._start} on; the video is shorter")

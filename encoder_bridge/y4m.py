@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO
@@ -10,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from encoder_bridge.errors import DecodeError
-from encoder_bridge.frames import Frame, FrameSource, VideoFormat
+from encoder_bridge.frames import Frame, VideoFormat
 
 MAGIC = b"YUV4MPEG2"
 FRAME_MAGIC = b"FRAME"
@@ -73,13 +72,6 @@ def y4m_frame(frame: Frame) -> list[bytes | memoryview]:
         little = plane if plane.dtype.itemsize == 1 else plane.astype("<u2", copy=False)
         buffers.append(np.ascontiguousarray(little).data.cast("B"))
     return buffers
-
-
-def y4m_chunks(source: FrameSource) -> Iterator[bytes | memoryview]:
-    """A whole stream, buffer by buffer."""
-    yield y4m_header(source.format)
-    for frame in source:
-        yield from y4m_frame(frame)
 
 
 def read_line(file: IO[bytes], where: str) -> bytes:

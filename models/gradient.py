@@ -67,9 +67,9 @@ class GradientModel:
 
         x = self._tensor(rgb).requires_grad_(True)
         log_p = self._log_p(x, labels)
-        loss = -log_p.sum(dim=(1, 2))
+        loss = -log_p.double().sum(dim=(1, 2))
         (grad,) = torch.autograd.grad(loss.sum(), x)
-        return loss.detach().double().cpu().numpy(), self._numpy(grad)
+        return loss.detach().cpu().numpy(), self._numpy(grad)
 
     def logp_signed_grad(self, rgb: Floats, labels: Labels, signs: NDArray[Any]) -> Floats:
         """Gradient of Σ signs·log p(labels), signs (N, H, W) of ±1: one draw of the Fisher diagonal's root (§5.1)."""
@@ -130,8 +130,13 @@ class GradientModel:
 
         if labels.shape != (x.shape[0], *x.shape[2:]):
             raise ModelError(f"labels of shape {labels.shape}; expected {(x.shape[0], *x.shape[2:])}")
+        scores = self._forward(x)
         target = torch.from_numpy(np.asarray(labels).astype(np.int64)).to(self._device)
-        return -cross_entropy(self._forward(x), target, ignore_index=IGNORE, reduction="none")
+        known = target[target != IGNORE]
+        if known.numel() and not 0 <= int(known.min()) <= int(known.max()) < scores.shape[1]:
+            found = f"{int(known.min())}..{int(known.max())}"
+            raise ModelError(f"labels {found}; expected 0..{scores.shape[1] - 1}, or {IGNORE} for ignored pixels")
+        return -cross_entropy(scores, target, ignore_index=IGNORE, reduction="none")
 
     @staticmethod
     def _numpy(tensor: Any) -> Floats:
@@ -148,9 +153,8 @@ def _load(path: Path, options: ModelOptions) -> tuple[Any, InputSpec]:
         raise ModelError(f"no network file {path}; expected an .onnx file")
     try:
         model = fold_initializers(onnx.load(str(path)))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            module = onnx2torch.convert(model)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"onnx2torch\.")
+        module = onnx2torch.convert(model)
     except Exception as error:
         what = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path} cannot be differentiated (onnx2torch): {what}; use --map kl instead") from error

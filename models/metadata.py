@@ -13,6 +13,7 @@ LAYOUTS = ("NCHW", "NHWC")
 COLORS = ("RGB", "BGR")
 RANGES = ("0..255", "0..1")
 IGNORE = 255
+FLAGS = {"color": "--color-order", "range": "--input-range", "mean": "--mean", "std": "--std"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def resolve(name: str, metadata: Mapping[str, str], shape: Sequence[Any], option
     layout = _layout(name, stated.get("layout"), shape)
     missing = [k for k in ("color", "range", "mean", "std") if k not in stated]
     if missing:
-        flags = " ".join(f"--model-{k}" for k in missing)
+        flags = " ".join(FLAGS[k] for k in missing)
         raise ModelError(f"{name}: the file does not state its input {', '.join(missing)}; give {flags}")
     batch, height, width = (shape[i] for i in ((0, 2, 3) if layout == "NCHW" else (0, 1, 2)))
     fixed = isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0
@@ -100,7 +101,7 @@ def _layout(name: str, stated: Any, shape: Sequence[Any]) -> str:
             raise ModelError(f"{name}: {channels} input channels in {layout} shape {list(shape)}; expected 3")
         return layout
     if len(candidates) != 1:
-        raise ModelError(f"{name}: input shape {list(shape)} has no clear channel axis of 3; give --model-layout")
+        raise ModelError(f"{name}: input shape {list(shape)} has no clear channel axis of 3; give --layout")
     return candidates[0]
 
 

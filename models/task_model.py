@@ -55,6 +55,10 @@ class TaskModel:
         self._dtype = self._input_dtype(inputs[0].type)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.spec: InputSpec = resolve(str(self.path), metadata, inputs[0].shape, self.options)
+        if self._dtype is np.uint8 and (
+            self.spec.range != "0..255" or any(self.spec.mean) or self.spec.std != (1, 1, 1)
+        ):
+            raise ModelError(f"{self.path}: a uint8 input cannot be normalised; expected range 0..255, mean 0, std 1")
         self._output, self._gives_labels = self._choose_output()
         self.classes: tuple[str, ...] = self.spec.classes
 

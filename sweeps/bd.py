@@ -41,14 +41,6 @@ class BDRow:
     outcome: BDInterval | None
     reason: str = ""
 
-    def text(self) -> str:
-        """``map:kl: −25.6 % [−28, −24]``, or why there is no value."""
-        if self.outcome is None:
-            return f"{self.arm}: undefined"
-        interval = self.outcome.interval
-        span = "" if interval is None else f" [{interval[0]:+.0f}, {interval[1]:+.0f}]"
-        return f"{self.arm}: {self.outcome.result.value_percent:+.1f} %{span}".replace("-", "−")
-
     def event(self) -> dict[str, Any]:
         """Fields of the ``bd_rate`` event (design §7); value in percent, negative is better."""
         base = {"anchor": self.anchor, "arm": self.arm, "network": self.network, "metric": self.metric}

@@ -13,7 +13,8 @@ from pathlib import Path
 from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CodingConfig, RunOptions
 from encoder_bridge.console import Reporter
-from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, SideInfo
+from encoder_bridge.encoder import Bitstream, BuildInfo, SideInfo
+from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
 from encoder_bridge.transform import resize_source
 from sweeps.maps import MapMaker, MapTrack

@@ -143,7 +143,9 @@ def map_options(function: F) -> F:
         _row("--tau", type=float, default=_MAP.tau, help="Shrinkage of the weights towards their mean."),
         _row("--sigma", type=float, help="Smoothing in blocks.  [default: the map's own]"),
         _row("--clip", type=float, default=_MAP.clip, help="Largest QP change."),
-        _row("--group", type=click.Choice(["16", "32", "64"]), default=str(_MAP.group), help="Side of a quantisation group."),
+        _row(
+            "--group", type=click.Choice(["16", "32", "64"]), default=str(_MAP.group), help="Quantisation group's side."
+        ),
         _row("--weights/--no-weights", default=_MAP.weights, help="Weigh the distortion of each 8x8 block as well."),
         _row("--qp-map/--no-qp-map", default=_MAP.qp_map, help="Change the QP of each group."),
         _row(

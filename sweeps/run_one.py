@@ -10,7 +10,7 @@ from pathlib import Path
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.console import Reporter
 from encoder_bridge.decode import decode_stream
-from encoder_bridge.encoder import ENCODERS
+from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.frames import FrameSource
 from models.task_model import TaskModel
 from sweeps.arrayfile import read_frames, write_frames

@@ -134,7 +134,7 @@ def score_video(
 
 def _class_count(network: Labeller) -> int:
     if not network.classes:
-        raise ModelError(f"{network.name}: its file does not say how many classes there are; give --classes N")
+        raise ModelError(f"{network.name}: its file names no classes; give --classes NAME,NAME,…")
     return len(network.classes)
 
 

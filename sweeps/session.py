@@ -40,14 +40,13 @@ def open_input(options: Options, reporter: Reporter, name: str = "input") -> Fra
 
 def model_options_of(options: Options) -> ModelOptions:
     """What the flags say about the driving network."""
-    count = options["classes"]
     return ModelOptions(
         layout=options["layout"],
         color=options["color_order"],
         range=options["input_range"],
         mean=options["mean"],
         std=options["std"],
-        classes=None if count is None else tuple(f"class {i}" for i in range(count)),
+        classes=options["classes"],
     )
 
 

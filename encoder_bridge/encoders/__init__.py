@@ -1,3 +1,6 @@
-"""One file per codec; importing this package registers them all."""
+"""One file per codec; taking the registry from here is what registers them all."""
 
-from encoder_bridge.encoders import x265 as x265
+from encoder_bridge.encoder import ENCODERS
+from encoder_bridge.encoders import x265
+
+__all__ = ["ENCODERS", "x265"]

@@ -13,17 +13,9 @@ Factory = Callable[[int], Any]
 ARCHITECTURES: Registry[Factory] = Registry("architecture")
 
 
-@ARCHITECTURES.register("ddrnet-24")
-def ddrnet_24(classes: int) -> Any:
-    """DDRNet-23-slim (arXiv 2101.06085) with 24 base channels and the high-resolution branch at stride 4."""
-    from models.train.nets import DualResolution
-
-    return DualResolution(classes, channels=24, ppm_channels=64, head_channels=64)
-
-
 @ARCHITECTURES.register("ddrnet-16")
 def ddrnet_16(classes: int) -> Any:
-    """The same with 16 base channels: half the time."""
+    """DDRNet-23-slim (arXiv 2101.06085) with 16 base channels and the high-resolution branch at stride 4."""
     from models.train.nets import DualResolution
 
     return DualResolution(classes, channels=16, ppm_channels=64, head_channels=64)

@@ -17,9 +17,12 @@ TIMING_SIZE = (360, 480)
 def write_card(path: Path, network: Path, role: str, config: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
     """Write a Markdown card for ``network``; ``config`` is a TrainConfig as a dictionary.
 
-    ``notes`` hold "step" (optimiser steps done), "parameters" and "scores" (miou, accuracy, iou) or None.
+    ``notes`` hold "step" (optimiser steps done), "parameters", "images", "scores" (miou, accuracy, iou) or None, and
+    "remarks", paragraphs to close with.
     """
     lines = [f"# {network.name}", "", role, "", *_facts(network, config, notes), "", *_accuracy(notes.get("scores"))]
+    for remark in notes.get("remarks", ()):
+        lines += ["", remark]
     partial = path.with_name(path.name + ".partial")
     partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     partial.replace(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ IGNORE = 255
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 SCENE_SIZE = (480, 360)
+FOCUS_PIXELS = 60
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm"}
 
 Image = NDArray[np.uint8]
@@ -32,6 +34,13 @@ class Samples:
     images: list[Image]
     labels: list[Labels]
 
+    @cached_property
+    def holders(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Each class that occurs, with the indices of the images that show at least FOCUS_PIXELS of it."""
+        counts = np.stack([np.bincount(label.ravel(), minlength=256)[:IGNORE] for label in self.labels])
+        found = [(index, np.flatnonzero(column >= FOCUS_PIXELS)) for index, column in enumerate(counts.T)]
+        return [(index, images) for index, images in found if len(images)]
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -44,17 +53,21 @@ class Augment:
         crop: side of the square crop in pixels.
         scale: smallest and largest resize factor before the crop, log-uniform.
         brightness, contrast, saturation, gain: half-widths; gain is per colour channel.
+        gamma: half-width of the logarithm of a gamma curve.
+        focus: share of the samples drawn for a class: the class first, all alike, then an image and a crop with it.
         blur: largest Gaussian σ in pixels, drawn for a fifth of the samples.
         noise: largest σ of Gaussian noise in 8-bit steps, drawn for a quarter of the samples.
         chroma420: share of the samples whose chroma passes through 4:2:0, as decoded video's does.
     """
 
     crop: int = 352
-    scale: tuple[float, float] = (0.6, 1.8)
+    scale: tuple[float, float] = (0.75, 1.9)
     brightness: float = 30.0
     contrast: float = 0.3
     saturation: float = 0.4
     gain: float = 0.08
+    gamma: float = 0.45
+    focus: float = 0.5
     blur: float = 1.0
     noise: float = 4.0
     chroma420: float = 0.8
@@ -111,7 +124,7 @@ def normalise(pixels: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray((pixels.astype(np.float32) - np.array(MEAN, np.float32)) / np.array(STD, np.float32), np.float32)
 
 
-def class_weights(sets: Sequence[Samples], classes: int, power: float = 0.35) -> NDArray[np.float32]:
+def class_weights(sets: Sequence[Samples], classes: int, power: float = 0.2) -> NDArray[np.float32]:
     """(classes,) float32 weights ∝ frequency^−power, mean 1 over pixels; absent classes get the largest weight."""
     counts = np.zeros(256, np.int64)
     for samples in sets:
@@ -132,10 +145,12 @@ def draw_batch(
     rng = np.random.default_rng([seed, step])
     images, labels = [], []
     for slot in range(batch):
-        from_scene = scenes is not None and rng.random() < fraction
-        source = scenes if scenes is not None and from_scene else real
-        index = int(rng.integers(len(source))) if source is scenes else _epoch_index(len(real), batch, seed, step, slot)
-        image, label = augment_sample(source.images[index], source.labels[index], augment, rng)
+        source = scenes if scenes is not None and rng.random() < fraction else real
+        index, focus = _epoch_index(len(source), batch, seed, step, slot), None
+        if source.holders and rng.random() < augment.focus:
+            focus, holders = source.holders[rng.integers(len(source.holders))]
+            index = int(rng.choice(holders))
+        image, label = augment_sample(source.images[index], source.labels[index], augment, rng, focus)
         images.append(image)
         labels.append(label)
     pixels = normalise(np.stack(images))
@@ -150,13 +165,14 @@ def _epoch_index(size: int, batch: int, seed: int, step: int, slot: int) -> int:
 
 
 def augment_sample(
-    image: Image, label: Labels, augment: Augment, rng: np.random.Generator
+    image: Image, label: Labels, augment: Augment, rng: np.random.Generator, focus: int | None = None
 ) -> tuple[NDArray[np.float32], Labels]:
-    """One random crop, (crop, crop, 3) float32 RGB in 0..255 and its labels."""
-    image, label = _scale_and_crop(image, label, augment, rng)
+    """One random crop, (crop, crop, 3) float32 RGB in 0..255 and its labels; it shows class ``focus`` where given."""
+    image, label = _scale_and_crop(image, label, augment, rng, focus)
     if rng.random() < 0.5:
         image, label = image[:, ::-1], label[:, ::-1]
-    pixels = _jitter(image.astype(np.float32), augment, rng)
+    curve = np.linspace(0, 1, 256) ** np.exp(augment.gamma * rng.uniform(-1, 1))
+    pixels = _jitter((curve * 255).astype(np.float32)[image], augment, rng)
     if rng.random() < 0.2:
         pixels = cv2.GaussianBlur(pixels, (0, 0), 0.3 + (augment.blur - 0.3) * rng.random())  # type: ignore[assignment]
     if rng.random() < 0.25:
@@ -167,19 +183,38 @@ def augment_sample(
     return pixels, label
 
 
-def _scale_and_crop(image: Image, label: Labels, augment: Augment, rng: np.random.Generator) -> tuple[Image, Labels]:
+def _scale_and_crop(
+    image: Image, label: Labels, augment: Augment, rng: np.random.Generator, focus: int | None
+) -> tuple[Image, Labels]:
     """Cut the source region first, then resize: only the crop's own pixels are ever resampled."""
     low, high = np.log(augment.scale)
     scale = float(np.exp(rng.uniform(low, high)))
     h, w = label.shape
     side_h, side_w = min(h, round(augment.crop / scale)), min(w, round(augment.crop / scale))
-    top, left = int(rng.integers(h - side_h + 1)), int(rng.integers(w - side_w + 1))
+    y, x = _point(label, focus, rng)
+    top, left = _start(y, side_h, h, rng), _start(x, side_w, w, rng)
     image, label = image[top : top + side_h, left : left + side_w], label[top : top + side_h, left : left + side_w]
     size = (min(augment.crop, round(side_w * scale)), min(augment.crop, round(side_h * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     resized: Any = cv2.resize(image, size, interpolation=how)
     mask: Any = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
     return _pad(resized, mask, augment.crop, rng)
+
+
+def _point(label: Labels, focus: int | None, rng: np.random.Generator) -> tuple[int | None, int | None]:
+    """A random pixel of the class, or nothing in particular."""
+    places = np.flatnonzero(label == focus) if focus is not None else np.empty(0)
+    if not len(places):
+        return None, None
+    y, x = divmod(int(rng.choice(places)), label.shape[1])
+    return y, x
+
+
+def _start(point: int | None, side: int, whole: int, rng: np.random.Generator) -> int:
+    """First row (or column) of a random window of ``side`` that contains the point."""
+    low = 0 if point is None else max(0, point - side + 1)
+    high = whole - side if point is None else min(whole - side, point)
+    return int(rng.integers(low, high + 1))
 
 
 def _pad(image: Image, label: Labels, side: int, rng: np.random.Generator) -> tuple[Image, Labels]:

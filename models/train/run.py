@@ -22,12 +22,12 @@ class TrainRequest:
     data: Path
     out: Path
     classes: tuple[str, ...]
-    arch: str = "ddrnet-16"
+    arch: str = "fpn-r18"
     steps: int = 5000
     seed: int = 0
     batch: int = 6
     crop: int = 352
-    lr: float = 2e-3
+    lr: float = 1.5e-3
     scenes: float = 0.0
     scene_count: int = 300
     device: str = "cpu"

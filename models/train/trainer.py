@@ -48,14 +48,14 @@ class TrainConfig:
     seed: int = 0
     batch: int = 6
     crop: int = 352
-    lr: float = 2e-3
+    lr: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: int = 100
     scenes: float = 0.0
     scene_count: int = 300
     ema: float = 0.998
     bf16: bool = True
-    class_power: float = 0.35
+    class_power: float = 0.2
     classes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ def command(**options: Any) -> None:
 
     INPUT is a video, a raw .yuv with --size, a folder or glob of images, or - for Y4M on standard input.
     """
-    from encoder_bridge.encoder import ENCODERS
+    from encoder_bridge.encoders import ENCODERS
     from encoder_bridge.mux import check_output, mux
     from sweeps import session
     from sweeps.coding import Coder, describe

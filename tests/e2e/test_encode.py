@@ -50,7 +50,7 @@ def pictures(path: Path) -> list[np.ndarray]:
 @pytest.mark.parametrize("gop", ["intra", "lowdelay", "randomaccess"])
 def test_containers_and_structures(suffix: str, gop: str, clip: Path, tmp_path: Path, x265_hooked: BuildInfo):
     out = tmp_path / f"out{suffix}"
-    done = mrdo("encode", clip, "-o", out, "--qp", 32, "--gop", gop, "--preset", "fast", "--json")
+    done = mrdo("encode", clip, "-o", out, "--qp", 32, "--gop", gop, "--preset", "fast", "--matrix", "bt709", "--json")
     result = next(e for e in events(done.stdout) if e["event"] == "result")
     assert result["frames"] == COUNT
     with av.open(str(out)) as container:

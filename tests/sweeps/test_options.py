@@ -75,10 +75,9 @@ def test_defaults_are_those_of_the_design() -> None:
 
 
 def test_every_coding_and_map_option_arrives() -> None:
-    line = (
-        "--codec vvenc --preset fast --gop lowdelay --crf 28.5 --scale 0.5 --bit-depth 10 --extra '--a 1' --extra=--b"
-    )
+    line = "--codec vvenc --preset fast --gop lowdelay --crf 28.5 --scale 0.5 --bit-depth 10 --extra=--b"
     line += " --map both --strength 0.5 --tau 0.2 --sigma 2 --clip 6 --group 64 --weights --no-qp-map --map-interval 4"
+    words = ["--extra", "--a 1", *line.split()]
     spec = MapConfig("both", 0.5, 0.2, 2.0, 6.0, 64, True, False, 4)
     expected = CodingConfig(
         "vvenc", "fast", "lowdelay", None, 28.5, None, 0.5, 10, "map", spec, False, ("--a", "1", "--b")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -84,6 +84,7 @@ def test_status_and_error_go_together() -> None:
     assert RunRecord.from_json(failed.to_json()).error == failed.error
 
 
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(hnp.arrays(np.int32, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6), elements=st.integers(0, 2**31 - 1)))
 def test_confusion_round_trip(counts: np.ndarray) -> None:
     again = unpack_confusion(pack_confusion(counts))
