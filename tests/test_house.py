@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,3 +95,22 @@ def test_every_package_is_listed(repo_root: Path):
         for path in (repo_root / package).rglob("__init__.py")
     }
     assert found <= listed, found - listed
+
+
+@pytest.mark.slow
+def test_a_wheel_carries_what_a_build_needs(repo_root: Path, tmp_path: Path):
+    source = tmp_path / "source"
+    ignore = shutil.ignore_patterns(".git", ".venv", "demo-out", "build", "*.egg-info", "__pycache__")
+    shutil.copytree(repo_root, source, ignore=ignore)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(tmp_path), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("machine_rdo-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = [
+        *(p.relative_to(repo_root) for p in (repo_root / "encoder_bridge" / "hook").glob("*.[ch]*")),
+        *(p.relative_to(repo_root) for p in (repo_root / "patches").rglob("*.patch")),
+        *(p.relative_to(repo_root) for p in (repo_root / "models" / "default").glob("*.onnx")),
+    ]
+    assert len(wanted) >= 8
+    assert [str(p) for p in wanted if str(p) not in names] == []
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
