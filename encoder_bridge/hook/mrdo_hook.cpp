@@ -53,6 +53,14 @@ static double clip(double low, double high, double value)
     return value < low ? low : value > high ? high : value;
 }
 
+/* x265 compiles with -ffast-math, which folds every comparison that would catch a NaN: look at the bits. */
+static bool isNumber(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return (bits & 0x7F800000u) != 0x7F800000u;
+}
+
 static void checkGrid(const char *what, uint32_t cols, uint32_t rows, const mrdo_encoder_info &encoder, uint32_t side)
 {
     const uint32_t wantCols = blocks(encoder.width, side), wantRows = blocks(encoder.height, side);
@@ -64,7 +72,7 @@ static void checkGrid(const char *what, uint32_t cols, uint32_t rows, const mrdo
 SideMap::SideMap(const mrdo_encoder_info &encoder, const mrdo_side_info &side)
     : m_weightCols(0), m_weightRows(0), m_qpCols(0), m_qpRows(0), m_lambdaScale(side.lambda_scale)
 {
-    if (!(m_lambdaScale >= LAMBDA_SCALE_MIN && m_lambdaScale <= LAMBDA_SCALE_MAX))
+    if (!isNumber((float)m_lambdaScale) || m_lambdaScale < LAMBDA_SCALE_MIN || m_lambdaScale > LAMBDA_SCALE_MAX)
         die("lambda scale %g from the plugin; expected 1/64 to 64", m_lambdaScale);
     if (side.candidates || side.candidate_count)
         die("the plugin sent candidates, but this hook has no level B; send weights and QP offsets only");
@@ -82,7 +90,7 @@ void SideMap::readQp(const mrdo_encoder_info &encoder, const mrdo_side_info &sid
     bool zero = true;
     for (uint32_t i = 0; i < m_qpCols * m_qpRows; i++)
     {
-        if (!(fabs(side.qp_offset[i]) <= OFFSET_MAX))
+        if (!isNumber(side.qp_offset[i]) || fabs(side.qp_offset[i]) > OFFSET_MAX)
             die("QP offset %g in block %u; expected -51 to 51", side.qp_offset[i], i);
         zero = zero && side.qp_offset[i] == 0;
     }
@@ -99,7 +107,7 @@ void SideMap::readWeight(const mrdo_encoder_info &encoder, const mrdo_side_info 
     for (uint32_t row = 0, i = 0; row < m_weightRows; row++)
         for (uint32_t col = 0; col < m_weightCols; col++, i++)
         {
-            if (!(side.weight[i] > 0) || !(side.weight[i] <= 1e6f))
+            if (!isNumber(side.weight[i]) || side.weight[i] <= 0)
                 die("weight %g in block %u; expected a positive number", side.weight[i], i);
             double full = side.weight[i];
             if (hasQp()) /* the host left out what the offset realises; at the frame's lambda it must be back in */

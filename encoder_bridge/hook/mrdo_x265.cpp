@@ -22,6 +22,13 @@ inline int tableQp(double qp) { return x265_clip3(QP_MIN, QP_MAX_MAX, (int)(qp +
 
 inline uint64_t fix8(double value) { return (uint64_t)floor(256.0 * value); }
 
+/* All-intra streams repeat the headers in every frame; the picture's own PPS then takes the place of the unused one. */
+void dropLastPps(NALList& nals)
+{
+    if (nals.m_numNal && nals.m_nal[nals.m_numNal - 1].type == NAL_UNIT_PPS)
+        nals.m_occupancy -= nals.m_nal[--nals.m_numNal].sizeBytes;
+}
+
 void fillPlanes(mrdo_frame& out, const PicYuv& pic, const mrdo_encoder_info& encoder)
 {
     out.plane_count = pic.m_picCsp == X265_CSP_I400 ? 1 : 3;
@@ -96,6 +103,8 @@ void MrdoEncoder::useDeltaQp(Frame& frame, const PPS& pps, NALList& nals)
         m_pps.numRefIdxDefault[0] = pps.numRefIdxDefault[0];
         m_pps.numRefIdxDefault[1] = pps.numRefIdxDefault[1];
         entropy.setBitstream(&bits);
+        if (frame.m_param->keyframeMax == 1)
+            dropLastPps(nals);
         entropy.codePPS(m_pps, frame.m_param->maxSlices <= 1, slice->m_iPPSQpMinus26);
         bits.writeByteAlignment();
         nals.serialize(NAL_UNIT_PPS, bits);

@@ -106,7 +106,7 @@ def encode(tmp_path: Path) -> Callable[..., Encoded]:
 
 @pytest.fixture
 def encode_hosted(encode: Callable[..., Encoded]) -> Callable[..., Encoded]:
-    """(build, clip, args, infos, group=0, recon=False) -> Encoded; infos holds one SideInfo per frame, or one for all."""
+    """(build, clip, args, infos, group=0, recon=False) -> Encoded; one SideInfo per frame, or one for all."""
 
     def run(
         build: BuildInfo,

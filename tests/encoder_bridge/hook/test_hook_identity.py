@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -114,19 +113,33 @@ def test_inter_streams_repeat_themselves(clip, x265_hooked, encode_hosted):
     assert first.stream == second.stream
 
 
-def test_delta_qp_is_signalled_only_from_the_first_frame_with_a_map(
-    clip, x265_hooked, x265_plain, encode, encode_hosted
-):
+def nal_units(stream: bytes) -> list[bytes]:
+    return [unit.rstrip(b"\0") for unit in re.split(b"\0\0\1", stream) if unit.rstrip(b"\0")]
+
+
+PPS = b"\x44\1"
+
+
+def test_delta_qp_is_signalled_by_the_frames_with_a_map_alone(clip, x265_hooked, x265_plain, encode, encode_hosted):
     args = ("--preset", "fast", "--qp", "30", "--keyint", "1", "--frame-threads", "2")
     infos = [SideInfo(qp_offset=random_info(clip, 1).qp_offset) if i == 4 else SideInfo() for i in range(8)]
     plain, said = encode(x265_plain, clip, args).stream, encode_hosted(x265_hooked, clip, args, infos).stream
-    pps = [m.start() for m in re.finditer(re.escape(b"\0\0\1\x44\1"), said)]
-    assert len(pps) == 2
-    assert said[: pps[1] - 1] == plain[: pps[1] - 1]
-    assert said != plain
-    size = len(said) - len(plain)
-    tail = next(n for n in range(1, len(plain)) if plain[-n] != said[-n])
-    assert tail > len(plain) // 4, f"frames after the map differ too ({size:+d} bytes)"
+    pairs = list(zip(nal_units(plain), nal_units(said), strict=True))
+    differ = [i for i, (a, b) in enumerate(pairs) if a != b]
+    assert [pairs[i][1].startswith(PPS) for i in differ] == [True, False]
+    assert [i // (len(pairs) // 8) for i in differ] == [4, 4]
+
+
+@pytest.mark.parametrize("repeat", [(), ("--repeat-headers", "--keyint", "4", "--no-scenecut")], ids=["once", "repeat"])
+def test_inter_streams_get_a_second_pps_when_first_needed(repeat, clip, x265_hooked, x265_plain, encode, encode_hosted):
+    args = ("--preset", "fast", "--qp", "30", "--bframes", "0", *repeat)
+    infos = [SideInfo(qp_offset=random_info(clip, 1).qp_offset) if i >= 2 else SideInfo() for i in range(8)]
+    plain = nal_units(encode(x265_plain, clip, args).stream)
+    said = nal_units(encode_hosted(x265_hooked, clip, args, infos).stream)
+    first = next(i for i, (a, b) in enumerate(zip(plain, said, strict=False)) if a != b)
+    assert said[first].startswith(PPS) and first == 2 + len([u for u in plain[:first] if u[0] >> 1 >= 32])
+    extra = sum(unit.startswith(PPS) for unit in said) - sum(unit.startswith(PPS) for unit in plain)
+    assert extra == len(said) - len(plain) == (2 if repeat else 1)
 
 
 @pytest.mark.parametrize("rate", [("--qp", "32"), ("--crf", "30"), ("--bitrate", "400")], ids=lambda rate: rate[0])
@@ -172,8 +185,6 @@ def test_weights_beside_a_map_do_not_count_twice(clip, x265_hooked, encode_hoste
 
 def test_lambda_scale_trades_bits_for_error(clip, x265_hooked, encode_hosted):
     args = ("--preset", "slow", "--qp", "30", "--keyint", "1")
-    small, large = (
-        encode_hosted(x265_hooked, clip, args, SideInfo(lambda_scale=scale)) for scale in (0.25, 4.0)
-    )
+    small, large = (encode_hosted(x265_hooked, clip, args, SideInfo(lambda_scale=scale)) for scale in (0.25, 4.0))
     assert len(large.stream) < 0.9 * len(small.stream)
     assert error(large, clip, slice(None)) > error(small, clip, slice(None))

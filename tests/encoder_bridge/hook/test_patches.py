@@ -1,0 +1,122 @@
+"""The patches hold our own lines and nothing else, and fit exactly one tree."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import patches
+from encoder_bridge import patching, toolchain
+from encoder_bridge.errors import BuildError
+from encoder_bridge.source_package import unpack_source, write_source_entries
+
+NAME = "x265-3.5"
+TEXTS = patching.patch_texts(NAME)
+
+
+def tree_of(lines: dict[str, str], tmp_path, monkeypatch):
+    """A source tree of these files, taken for the original of the patch set "toy"."""
+    digests = {}
+    for name, text in lines.items():
+        (tmp_path / name).write_text(text)
+        digests[name] = hashlib.sha256(text.encode()).hexdigest()
+    monkeypatch.setitem(patches.ORIGINALS, "toy", digests)
+    return tmp_path
+
+
+@pytest.mark.parametrize("file", TEXTS)
+def test_insert_only_and_zero_context(file):
+    lines = TEXTS[file].decode().splitlines()
+    hunks = [line for line in lines if line.startswith("@@")]
+    ours = [line for line in lines if line.startswith("+") and not line.startswith("+++ ")]
+    assert all(re.fullmatch(r"@@ -\d+,0 \+\d+(,\d+)? @@", hunk) for hunk in hunks)
+    assert {line[0] for line in lines} == {"-", "+", "@"}
+    assert all(line.startswith("--- a/source/") for line in lines if line.startswith("-"))
+    assert all("mrdo" in line or "Mrdo" in line for line in ours)
+    assert 20 <= len(ours) <= 40
+
+
+def test_every_touched_file_has_a_known_original():
+    touched = {file for text in TEXTS.values() for file in patching.read_patch(text)}
+    assert touched == set(patches.ORIGINALS[NAME])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["--- a/f\n+++ b/f\n@@ -1 +1 @@\n-old\n+new\n", "--- a/f\n+++ b/f\n@@ -1,2 +1,3 @@\n a\n+b\n c\n"],
+    ids=["change", "context"],
+)
+def test_other_patches_are_refused(text):
+    with pytest.raises(BuildError, match="expected insertions without context"):
+        patching.read_patch(text.encode())
+
+
+def test_lines_go_where_the_patch_says(tmp_path, monkeypatch):
+    tree = tree_of({"f.c": "one\ntwo\nthree\n"}, tmp_path, monkeypatch)
+    patch = b"--- a/f.c\n+++ b/f.c\n@@ -0,0 +1 @@\n+zero\n@@ -2,0 +4,2 @@\n+two and a half\n+two and more\n"
+    monkeypatch.setattr(patching, "patch_texts", lambda name: {"p": patch})
+    patching.apply_patches(tree, "toy")
+    assert (tree / "f.c").read_text() == "zero\none\ntwo\ntwo and a half\ntwo and more\nthree\n"
+
+
+def test_another_tree_is_refused(tmp_path, monkeypatch):
+    tree = tree_of({"f.c": "one\n"}, tmp_path, monkeypatch)
+    (tree / "f.c").write_text("one, changed\n")
+    with pytest.raises(BuildError, match=r"expected .*: the untouched toy source tree"):
+        patching.apply_patches(tree, "toy")
+
+
+def test_our_applier_agrees_with_patch(tmp_path):
+    archive = toolchain.cache_folder() / "sources" / "x265_3.5.orig.tar.gz"
+    if not archive.is_file() or shutil.which("patch") is None:
+        pytest.skip("no source archive in the cache, or no patch program")
+    trees = []
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+        trees.append(unpack_source(toolchain._X265, archive, tmp_path, tmp_path / name, print))
+    patching.apply_patches(trees[0], NAME)
+    for text in TEXTS.values():
+        subprocess.run(["patch", "-p1", "-s", "-d", trees[1]], input=text, check=True)
+    for file, original in patches.ORIGINALS[NAME].items():
+        content = (trees[0] / file).read_bytes()
+        assert content == (trees[1] / file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() != original
+
+
+def test_the_build_names_its_patches(x265_hooked):
+    assert x265_hooked.patch_hash == toolchain.patch_hash() == patching.patch_hash(NAME)
+    assert (x265_hooked.abi, x265_hooked.hooked) == (1, True)
+
+
+def test_a_wrong_archive_is_refused(tmp_path):
+    wrong = tmp_path / "x265.tar.gz"
+    wrong.write_bytes(b"something else")
+    with pytest.raises(BuildError, match=r"has SHA-256 .*; expected e70a3335"):
+        unpack_source(toolchain._X265, wrong, tmp_path, tmp_path, print)
+    with pytest.raises(BuildError, match="does not exist"):
+        unpack_source(toolchain._X265, tmp_path / "gone.tar.gz", tmp_path, tmp_path, print)
+
+
+def test_source_entries_follow_the_systems_own(tmp_path):
+    apt, out = tmp_path / "apt", tmp_path / "out"
+    (apt / "sources.list.d").mkdir(parents=True)
+    out.mkdir()
+    (apt / "sources.list").write_text(
+        "# a comment\ndeb [signed-by=/k.gpg] http://mirror.invalid/debian stable main\n"
+        "deb-src [signed-by=/k.gpg] http://mirror.invalid/debian stable main\n"
+    )
+    (apt / "sources.list.d" / "more.sources").write_text("Types: deb\nURIs: http://mirror.invalid/x\nSuites: s\n")
+    assert write_source_entries(apt, out) == 2
+    written = {path.suffix: path.read_text() for path in out.iterdir()}
+    assert written[".list"] == "deb-src [signed-by=/k.gpg] http://mirror.invalid/debian stable main\n"
+    assert written[".sources"] == "Types: deb-src\nURIs: http://mirror.invalid/x\nSuites: s\n"
+
+
+def test_a_system_without_package_sources_is_told_the_other_way(tmp_path):
+    (tmp_path / "sources.list.d").mkdir()
+    with pytest.raises(BuildError, match="--source FILE"):
+        write_source_entries(tmp_path, tmp_path)
