@@ -97,8 +97,8 @@ def input_options(function: F) -> F:
         _row("--size", type=SIZE, help="Raw input: width and height, as 1920x1080."),
         _row("--format", type=FORMAT, help="Samples of raw input, as yuv420p10le; of images: what they become."),
         _row("--fps", type=FPS, help="Frame rate of raw input and image folders, as 25 or 30000/1001."),
-        _row("--matrix", type=click.Choice(MATRICES), help="Colour matrix where the input does not name it."),
-        _row("--range", type=click.Choice(RANGES), help="Sample range where the input does not name it."),
+        _row("--matrix", type=click.Choice(MATRICES), help="Colour matrix, over what the input says."),
+        _row("--range", type=click.Choice(RANGES), help="Sample range, over what the input says."),
         _row("--frames", type=click.IntRange(min=1), metavar="N", help="Take only the first N frames."),
     )
     argument = click.argument("input", metavar="INPUT")

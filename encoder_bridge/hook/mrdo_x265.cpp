@@ -22,6 +22,24 @@ inline int tableQp(double qp) { return x265_clip3(QP_MIN, QP_MAX_MAX, (int)(qp +
 
 inline uint64_t fix8(double value) { return (uint64_t)floor(256.0 * value); }
 
+/* Over the 4x4 blocks that are shown; x265's own average counts what the last CTUs have outside the picture. */
+double meanQp(const FrameData& data, const mrdo_encoder_info& encoder)
+{
+    int64_t sum = 0;
+    uint32_t count = 0;
+    for (uint32_t addr = 0; addr < data.m_slice->m_sps->numCUsInFrame; addr++)
+    {
+        const CUData& ctu = data.m_picCTU[addr];
+        for (uint32_t part = 0; part < ctu.m_numPartitions; part++)
+            if (lumaX(ctu, part) < encoder.width && lumaY(ctu, part) < encoder.height)
+            {
+                sum += ctu.m_qp[part];
+                count++;
+            }
+    }
+    return (double)sum / count;
+}
+
 /* All-intra streams repeat the headers in every frame; the picture's own PPS then takes the place of the unused one. */
 void dropLastPps(NALList& nals)
 {
@@ -154,10 +172,7 @@ void MrdoEncoder::endFrame(Frame& frame, uint64_t bits)
     result.slice_type = data.m_slice->m_sliceType;
     result.poc = frame.m_poc;
     result.bits = bits;
-    const SPS& sps = *data.m_slice->m_sps;
-    for (uint32_t row = 0; row < sps.numCuInHeight; row++)
-        result.qp += data.m_rowStat[row].sumQpAq;
-    result.qp /= sps.numCUsInFrame * (double)frame.m_param->num4x4Partitions;
+    result.qp = meanQp(data, m_plugin.encoder());
     m_plugin.end(result);
     delete data.m_mrdo;
     data.m_mrdo = NULL;

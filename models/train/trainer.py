@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from models.train.evaluate import Scores, evaluate
 
 AUXILIARY = 0.4
 CHECKPOINT = "checkpoint.pt"
+POLISH: dict[str, Any] = {"scale": (0.9, 1.5), "gamma": 0.25, "brightness": 15.0, "contrast": 0.2, "saturation": 0.25}
+"""Towards the end the pictures come closer to those the network will see."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class TrainConfig:
         seed, batch, crop: as their names say.
         lr, weight_decay: AdamW's; the rate rises for ``warmup`` steps and falls as a cosine to 1 % of itself.
         scenes: share of samples that are procedural scenes; scene_count of them are rendered.
+        polish: share of the schedule, at its end, with the narrow augmentation ``POLISH``.
         ema: decay of the weight average that is evaluated and exported.
         bf16: compute in bfloat16 where the operator allows it.
         class_power: class weights are frequency^−class_power.
@@ -53,6 +56,7 @@ class TrainConfig:
     warmup: int = 100
     scenes: float = 0.0
     scene_count: int = 300
+    polish: float = 0.3
     ema: float = 0.998
     bf16: bool = True
     class_power: float = 0.2
@@ -193,7 +197,10 @@ class Trainer:
 
     def _draw(self, step: int) -> tuple[Any, Any]:
         c = self.config
-        return td.draw_batch(self.real, self.scenes, c.scenes, c.batch, td.Augment(crop=c.crop), c.seed, step)
+        augment = td.Augment(crop=c.crop)
+        if step >= c.steps * (1 - c.polish):
+            augment = replace(augment, **POLISH)
+        return td.draw_batch(self.real, self.scenes, c.scenes, c.batch, augment, c.seed, step)
 
     def _load_data(self) -> None:
         c = self.config
