@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import av.error
+import numpy as np
 
 from encoder_bridge.av_input import open_video
 
@@ -73,7 +74,18 @@ def _last_picture(packets: list[bytes], headers: bytes | None) -> bytes | None:
                 packet.pts = number
             for picture in context.decode(packet):
                 if picture.pts == len(packets) - 1:
-                    found = picture.to_ndarray().tobytes()
+                    found = _samples(picture)
     except av.error.FFmpegError:
         return None
     return found
+
+
+def _samples(picture: av.VideoFrame) -> bytes:
+    """The shown samples of all planes; PyAV's own conversion does not know every pixel format."""
+    size = 1 if picture.format.components[0].bits <= 8 else 2
+    return b"".join(
+        np.frombuffer(memoryview(plane), np.uint8, count=plane.height * plane.line_size)
+        .reshape(plane.height, plane.line_size)[:, : plane.width * size]
+        .tobytes()
+        for plane in picture.planes
+    )

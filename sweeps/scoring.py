@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from encoder_bridge.color import planes_to_rgb
 from encoder_bridge.errors import MetricInputError, ModelError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
+from encoder_bridge.padding import crop_planes, padded_format
 from encoder_bridge.transform import resize_planes
 from rdo_metrics.accuracy import ACCURACY_METRICS, confusion
 from rdo_metrics.psnr import PLANE_WEIGHTS, mean_psnr, sse
@@ -178,7 +179,9 @@ def match_planes(planes: tuple[NDArray[Any], ...], given: VideoFormat, wanted: V
     """
     if given.chroma != wanted.chroma:
         raise MetricInputError(f"chroma format {given.chroma} against {wanted.chroma}; expected the same")
-    if given.plane_shapes != wanted.plane_shapes:
+    if given.plane_shapes == padded_format(wanted).plane_shapes:
+        planes = crop_planes(planes, wanted)
+    elif given.plane_shapes != wanted.plane_shapes:
         planes = resize_planes(planes, replace(given, width=wanted.width, height=wanted.height))
     return tuple(_to_depth(plane, given.bit_depth, wanted.bit_depth) for plane in planes)
 

@@ -1,4 +1,7 @@
-"""x265 (HEVC): frames in as Y4M on stdin, elementary stream out on stdout, side information through the plugin."""
+"""x265 (HEVC): frames in as Y4M on stdin, elementary stream out on stdout, side information through the plugin.
+
+Odd sizes are coded with the last column or row repeated (see ``padding``).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, SideInfo
 from encoder_bridge.errors import ConfigError, EncoderError, EncoderTimeout, PluginError, ToolNotFoundError
 from encoder_bridge.frames import Frame, VideoFormat
 from encoder_bridge.host import EXIT_STATUS, PluginHost
+from encoder_bridge.padding import pad_frame, padded_format
 from encoder_bridge.process import Buffer, PipeResult, run_piped
 from encoder_bridge.y4m import y4m_frame, y4m_header
 
@@ -106,12 +110,13 @@ def _feed(
     frames: Iterable[tuple[Frame, SideInfo | None]], fmt: VideoFormat, host: PluginHost | None, counter: _Counter
 ) -> Iterator[Buffer]:
     """Y4M bytes; each frame's side information is published before the encoder can ask for it."""
-    yield y4m_header(fmt)
+    coded = padded_format(fmt)
+    yield y4m_header(coded)
     for frame, side in frames:
         if host is not None:
             host.publish(frame.index, side)
         counter.frames += 1
-        yield from y4m_frame(frame)
+        yield from y4m_frame(frame if coded is fmt else pad_frame(frame, coded))
     if host is not None:
         host.finish(counter.frames)
 

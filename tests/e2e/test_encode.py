@@ -17,6 +17,7 @@ import pytest
 
 from encoder_bridge.decode import write_video
 from encoder_bridge.encoder import BuildInfo
+from encoder_bridge.frames import VideoFormat
 from models.scenes import SceneConfig, SceneSource
 
 SIZE = (176, 120)
@@ -96,6 +97,33 @@ def test_half_resolution(clip: Path, tmp_path: Path, x265_hooked: BuildInfo):
     done = mrdo("score", clip, tmp_path / "half.mp4", "--json")
     (result,) = (e for e in events(done.stdout) if e["event"] == "result")
     assert 0.2 < result["scores"]["segmentation"]["agreement"] < 1
+
+
+@pytest.mark.parametrize("rdo", ["psnr", "map"])
+def test_odd_sizes(rdo: str, tmp_path: Path, x265_hooked: BuildInfo):
+    write_video(SceneSource(SceneConfig(113, 75, 3, seed=4)), tmp_path / "odd.y4m")
+    mrdo("encode", tmp_path / "odd.y4m", "-o", tmp_path / "odd.mp4", "--qp", 5, "--rdo", rdo, "--preset", "fast")
+    done = mrdo("score", tmp_path / "odd.y4m", tmp_path / "odd.mp4", "--json")
+    (result,) = (e for e in events(done.stdout) if e["event"] == "result")
+    assert result["psnr"]["y"] > 50
+
+
+@pytest.mark.parametrize("chroma", ["400", "422", "444"])
+def test_other_chroma_formats_at_ten_bit(chroma: str, tmp_path: Path, x265_hooked_10: BuildInfo):
+    fmt = VideoFormat(96, 64, chroma=chroma, bit_depth=10)
+    rng = np.random.default_rng(1)
+    planes = [
+        np.kron(rng.integers(64, 900, (h // 8, w // 8)), np.ones((8, 8))).astype("<u2") for h, w in fmt.plane_shapes
+    ]
+    (tmp_path / "in.yuv").write_bytes(b"".join(p.tobytes() for p in planes) * 3)
+    name = {"400": "gray10le", "422": "yuv422p10le", "444": "yuv444p10le"}[chroma]
+    raw = ("--size", "96x64", "--format", name, "--fps", "25", "--matrix", "bt709", "--range", "limited")
+    mrdo("encode", tmp_path / "in.yuv", *raw, "-o", tmp_path / "out.mkv", "--qp", 4, "--preset", "fast")
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        frames = list(container.decode(video=0))
+    assert len(frames) == 3 and frames[0].format.name == name
+    luma = np.frombuffer(bytes(frames[0].planes[0]), "<u2").reshape(64, -1)[:, :96]
+    assert np.abs(luma.astype(int) - planes[0]).mean() < 4
 
 
 def test_score_of_a_video_against_itself_is_perfect(clip: Path):
