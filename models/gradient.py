@@ -89,7 +89,8 @@ class GradientModel:
             raise DeviceError(f"device {device!r} is not here for torch; use --device cpu")
         self._device = torch.device(device)
         self._spec = spec
-        self._module = module.eval().to(self._device)
+        # Convolutions and their gradients are a fifth faster on CPUs in this order.
+        self._module = module.eval().to(self._device, memory_format=torch.channels_last)
         self._module.requires_grad_(False)
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(spec.mean, device=self._device).view(shape)
@@ -100,7 +101,8 @@ class GradientModel:
 
         if rgb.ndim != 4 or rgb.shape[1] != 3 or rgb.dtype != np.float32:
             raise ModelError(f"pictures of shape {rgb.shape} {rgb.dtype}; expected (N, 3, H, W) float32 in 0..255")
-        return torch.from_numpy(np.ascontiguousarray(rgb)).to(self._device)
+        pictures = torch.from_numpy(np.ascontiguousarray(rgb))
+        return pictures.to(self._device, memory_format=torch.channels_last)
 
     def _forward(self, x: Any) -> Any:
         from torch.nn.functional import interpolate

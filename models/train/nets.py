@@ -21,6 +21,14 @@ with warnings.catch_warnings():
 BATCH_NORM = {"type": "BN", "requires_grad": True}
 
 
+def _build(config: dict[str, Any]) -> Any:
+    """An mmseg module; its remarks on losses, which we do not use, are not the user's concern."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = MODELS.build(config)
+    return module
+
+
 class _DdrBackbone(DDRNet):  # type: ignore[misc]
     """DDRNet whose branches meet at the spatial branch's own size, so that any input size works."""
 
@@ -50,7 +58,7 @@ class DualResolution(nn.Module):
         self.backbone = _DdrBackbone(channels=channels, ppm_channels=ppm_channels, norm_cfg=BATCH_NORM)
         self.backbone.stem[1].conv.stride = (1, 1)
         head = {"type": "DDRHead", "in_channels": channels * 4, "channels": head_channels, "num_classes": classes}
-        self.head = MODELS.build({**head, "norm_cfg": BATCH_NORM, "dropout_ratio": 0.1})
+        self.head = _build({**head, "norm_cfg": BATCH_NORM, "dropout_ratio": 0.1})
         initialise(self)
 
     def forward(self, x: Tensor) -> Any:
@@ -66,13 +74,11 @@ class SemanticFpn(nn.Module):
         super().__init__()
         widths = [base_channels * 2**i for i in range(4)]
         backbone = {"type": "ResNetV1c", "depth": 18, "base_channels": base_channels, "stem_channels": base_channels}
-        self.backbone = MODELS.build({**backbone, "norm_cfg": BATCH_NORM, "style": "pytorch"})
-        self.neck = MODELS.build(
-            {"type": "FPN", "in_channels": widths, "out_channels": pyramid_channels, "num_outs": 4}
-        )
+        self.backbone = _build({**backbone, "norm_cfg": BATCH_NORM, "style": "pytorch"})
+        self.neck = _build({"type": "FPN", "in_channels": widths, "out_channels": pyramid_channels, "num_outs": 4})
         head: dict[str, Any] = {"type": "FPNHead", "in_channels": [pyramid_channels] * 4, "in_index": [0, 1, 2, 3]}
         head |= {"feature_strides": [4, 8, 16, 32], "channels": pyramid_channels, "num_classes": classes}
-        self.head = MODELS.build({**head, "norm_cfg": BATCH_NORM, "dropout_ratio": 0.1, "align_corners": False})
+        self.head = _build({**head, "norm_cfg": BATCH_NORM, "dropout_ratio": 0.1, "align_corners": False})
         self._double_by_factor()
         initialise(self)
 
