@@ -1,4 +1,4 @@
-"""The picture of a comparison: what both arms look like, and what the network sees, at about the same rate."""
+"""The picture of a comparison: what both arms look like, and what the network sees, at about the same accuracy."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from sweeps.scoring import match_planes
 def side_by_side(job: Job, result: Comparison, folder: Path, path: Path) -> None:
     """Original, PSNR-RDO and machine-RDO beside each other, pictures above segmentations, as one PNG.
 
-    The pair of rate points is the closest in bits among those where the machine arm has no more of them.
+    The pair of rate points is that of the most nearly equal accuracy, so the rates tell the difference.
     """
     from sweeps.plots import PictureRow, comparison_picture
 
     tested = next(arm for arm in result.arms if arm.startswith("map"))
-    plain, machine = closest_pair(result.arms[ANCHOR], result.arms[tested])
     network = job.judges[0]
+    plain, machine = closest_pair(result.arms[ANCHOR], result.arms[tested], network.name)
     index = plain.frames // 2
     original = frame_rgb(job.source, job.source, index)
     reference = network.labels(original)[0]
@@ -41,11 +41,15 @@ def side_by_side(job: Job, result: Comparison, folder: Path, path: Path) -> None
     comparison_picture(rows, path, reference=reference, classes=network.classes)
 
 
-def closest_pair(plain: list[RunRecord], machine: list[RunRecord]) -> tuple[RunRecord, RunRecord]:
-    """The two records whose sizes differ least, in ratio, at the low-rate half where differences can be seen."""
+def closest_pair(plain: list[RunRecord], machine: list[RunRecord], network: str) -> tuple[RunRecord, RunRecord]:
+    """The two records that agree most nearly with the pseudo-GT, in the low-rate half where differences can be seen."""
     half = plain[len(plain) // 2 :], machine[len(machine) // 2 :]
-    pairs = [(a, b) for a, b in itertools.product(*half) if b.bits <= 1.02 * a.bits]
-    return min(pairs or [(plain[-1], machine[-1])], key=lambda pair: abs(np.log(pair[0].bits / pair[1].bits)))
+
+    def difference(pair: tuple[RunRecord, RunRecord]) -> float:
+        first, second = (float(record.scores[network]["agreement"] or 0) for record in pair)
+        return abs(first - second)
+
+    return min(itertools.product(*half), key=difference)
 
 
 def frame_rgb(source: FrameSource, like: FrameSource, index: int) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.console import Reporter
-from encoder_bridge.errors import ConfigError, OutputError
+from encoder_bridge.errors import ConfigError, ModelError, OutputError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
 from encoder_bridge.sources import open_source
 from encoder_bridge.transform import slice_source
@@ -60,16 +60,21 @@ def driver(options: Options) -> TaskModel:
 def judges(options: Options, driving: TaskModel) -> list[TaskModel]:
     """The driving network first, then those that only judge.
 
-    A judge whose file does not describe itself is read with the same flags as ``--model``.
+    The flags are for the driving network; a judge is read with them only where its file does not describe itself.
     Raises ConfigError where two have the same name.
     """
-    networks = [driving]
-    for path in options["judge"]:
-        networks.append(TaskModel(Path(path), device=options["device"], options=model_options_of(options)))
+    networks = [driving, *(_judge(Path(path), options) for path in options["judge"])]
     names = [network.name for network in networks]
     if len(set(names)) != len(names):
         raise ConfigError(f"networks named {', '.join(names)}; expected different file names")
     return networks
+
+
+def _judge(path: Path, options: Options) -> TaskModel:
+    try:
+        return TaskModel(path, device=options["device"])
+    except ModelError:
+        return TaskModel(path, device=options["device"], options=model_options_of(options))
 
 
 def labels_of(options: Options, frames: int | None) -> LabelFolder | None:

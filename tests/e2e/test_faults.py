@@ -280,6 +280,40 @@ def test_interrupt_leaves_nothing(
         os.kill(encoder, 0)
 
 
+HOST_DIES = """
+import gc, sys, threading, time
+from encoder_bridge.host import PluginHost
+from sweeps.cli import main
+
+def kill():
+    while True:
+        for host in [o for o in gc.get_objects() if isinstance(o, PluginHost)]:
+            if host.stats.ended >= 2:
+                print("closed at", time.time(), file=sys.stderr, flush=True)
+                return host.close()
+        time.sleep(0.05)
+
+threading.Thread(target=kill, daemon=True).start()
+main()
+"""
+
+
+def test_host_that_dies_in_the_middle(clip: Path, out: Path, x265_hooked: BuildInfo):
+    arguments = list(map(str, ("encode", clip, "-o", out / "a.mp4", *SLOW)))
+    done = subprocess.run([sys.executable, "-c", HOST_DIES, *arguments], capture_output=True, text=True, timeout=180)
+    ended = time.time()
+    assert_clean_failure(done, "PluginError", 1, out)
+    closed = next(float(line.split()[-1]) for line in done.stderr.splitlines() if line.startswith("closed at"))
+    assert ended - closed < 10
+
+
+def test_plugin_that_cannot_be_loaded(clip: Path, tmp_path: Path, out: Path, x265_hooked: BuildInfo):
+    (tmp_path / "plugin.so").write_bytes(b"not a library")
+    env = {**os.environ, "MRDO_BRIDGE_PLUGIN": str(tmp_path / "plugin.so")}
+    done = mrdo("encode", clip, "-o", out / "a.mp4", "--preset", "ultrafast", "--map-interval", 60, env=env)
+    assert_clean_failure(done, "PluginError", 1, out)
+
+
 def test_encoder_ends_when_the_command_and_its_host_are_killed(clip: Path, out: Path, x265_hooked: BuildInfo):
     with running("encode", clip, "-o", out / "a.mp4", *SLOW) as process:
         encoder = encoder_of(process, plugin=True)
