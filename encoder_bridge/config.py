@@ -28,6 +28,8 @@ class MapConfig:
         weights: hand 8×8 distortion weights to the encoder as well (λ then fixed at the frame's QP).
         qp_map: hand QP offsets to the encoder.
         interval: compute a map for every n-th frame, interpolate the rest.
+        probe: QP steps by which the first pass is coarser than the encode. A block whose QP will be raised is judged
+            by what it does there, which a first pass at the target QP cannot show. None is the map's own default.
     """
 
     name: str = "kl"
@@ -39,6 +41,7 @@ class MapConfig:
     weights: bool = False
     qp_map: bool = True
     interval: int = 1
+    probe: int | None = None
 
     def __post_init__(self) -> None:
         if self.group not in (16, 32, 64):

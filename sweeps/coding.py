@@ -21,6 +21,10 @@ from sweeps.maps import MapMaker, MapTrack
 from sweeps.workspace import Workspace
 
 
+MAX_QP = 51
+"""Coarsest QP of a first pass; the limit of AVC and HEVC, and inside VVC's."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A stream and what it cost.
@@ -77,11 +81,10 @@ class Coder:
 
     def _map(self, source: FrameSource, config: CodingConfig) -> tuple[float, MapTrack]:
         assert self.maker is not None and config.map is not None
-        plain = dataclasses.replace(config, rdo="psnr", map=None)
         if not self.maker.needs_first_pass(config.map):
             identity = {"input": source.digest(), "scale": config.scale}
             return 0.0, self.maker.track(source, None, config, identity, self.workspace, self.reporter)
-        first = self.encode(source, plain)
+        first = self.encode(source, first_pass(config, self.maker.probe(config.map)))
         identity = {"first_pass": first.stream.path.name}
         track = self.maker.track(source, first.stream.path, config, identity, self.workspace, self.reporter)
         return first.stream.encode_s, track
@@ -101,6 +104,17 @@ class Coder:
             stream = encoder().encode(feed, coded.format, config, self.options, path)
         _save(stream)
         return stream
+
+
+def first_pass(config: CodingConfig, probe: int) -> CodingConfig:
+    """The plain encode a map is computed from: ``probe`` QP steps coarser, a sixth of an octave in rate each."""
+    plain = dataclasses.replace(config, rdo="psnr", map=None)
+    if config.qp is not None:
+        return dataclasses.replace(plain, qp=max(0, min(MAX_QP, config.qp + probe)))
+    if config.crf is not None:
+        return dataclasses.replace(plain, crf=max(0.0, min(float(MAX_QP), config.crf + probe)))
+    assert config.bitrate is not None
+    return dataclasses.replace(plain, bitrate=max(1, round(config.bitrate * 2 ** (-probe / 6))))
 
 
 def describe(config: CodingConfig) -> str:

@@ -104,12 +104,17 @@ class MapMaker:
         """Whether the map compares with a plain encode at the same operating point."""
         return self.map(config).needs_first_pass
 
+    def probe(self, config: MapConfig) -> int:
+        """QP steps by which the first pass is coarser than the encode."""
+        return self.map(config).probe if config.probe is None else config.probe
+
     def identity(self, config: MapConfig) -> str:
         """Digest of what the raw weights depend on beside the pictures: network, file, seed."""
         if config.name.endswith(".npy"):
             self.map(config)
             return hashlib.sha256(Path(config.name).read_bytes()).hexdigest()
-        return digest_of({"network": self.driver.digest() if self.driver else None, "seed": self.seed})
+        network = self.driver.digest() if self.driver else None
+        return digest_of({"network": network, "seed": self.seed, "probe": self.probe(config)})
 
     def track(
         self,

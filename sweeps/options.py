@@ -44,6 +44,7 @@ _MAP_OPTIONS = {
     "weights": "--weights",
     "qp_map": "--qp-map",
     "map_interval": "--map-interval",
+    "probe": "--probe",
 }
 
 
@@ -155,6 +156,9 @@ def map_options(function: F) -> F:
             metavar="N",
             help="Map every Nth frame.",
         ),
+        _row(
+            "--probe", type=int, metavar="N", help="Make the first pass N QP steps coarser.  [default: the map's own]"
+        ),
     )(function)
 
 
@@ -239,6 +243,7 @@ def map_config(options: Options) -> MapConfig | None:
         weights=options["weights"],
         qp_map=options["qp_map"],
         interval=options["map_interval"],
+        probe=options["probe"],
     )
 
 

@@ -66,8 +66,8 @@ class X265:
             raise ConfigError(f"x265: bitrate {config.bitrate} kbit/s; expected at least 1")
         if config.bit_depth not in (8, 10):
             raise ConfigError(f"x265: bit depth {config.bit_depth}; expected 8 or 10")
-        if min(fmt.width, fmt.height) < 16:
-            raise ConfigError(f"x265: frame size {fmt.width}x{fmt.height}; expected at least 16x16")
+        if min(fmt.width, fmt.height) < 64 or fmt.width > 8192 or fmt.height > 4320:
+            raise ConfigError(f"x265: frame size {fmt.width}x{fmt.height}; expected 64x64 to 8192x4320")
 
     def command(self, config: CodingConfig, fmt: VideoFormat, options: RunOptions, binary: str) -> list[str]:
         """The x265 command line of a configuration, reading Y4M on stdin and writing the stream on stdout."""

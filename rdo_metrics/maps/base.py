@@ -135,11 +135,14 @@ class Map(Protocol):
         needs_network: asks for ``MapContext.log_probs``.
         needs_first_pass: asks for a reconstruction at the target QP.
         needs_gradient: asks for ``loss_and_grad`` or ``logp_signed_grad``.
+        probe: QP steps by which the first pass should be coarser than the encode. Raising the QP of a block can take
+            it over a cliff (foliage is no longer seen as a tree) that a first pass at the target QP does not show.
     """
 
     needs_network: bool
     needs_first_pass: bool
     needs_gradient: bool
+    probe: int
 
     def weights(self, ctx: MapContext) -> Float:
         """Raw weights: shape ``ctx.grid``, float32, ≥ 0, finite, any unit; higher means an error there costs more.

@@ -28,6 +28,7 @@ class FileMap:
     needs_network = False
     needs_first_pass = False
     needs_gradient = False
+    probe = 0
 
     def __init__(self, path: str | Path, sigma: float | None = None) -> None:
         self.path = Path(path)

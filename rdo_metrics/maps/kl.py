@@ -23,6 +23,7 @@ class KLMap:
     needs_network = True
     needs_first_pass = True
     needs_gradient = False
+    probe = 5
 
     def __init__(self, sigma: float | None = None, error_sigma: float = 1.0) -> None:
         self.sigma = 2.0 if sigma is None else sigma

@@ -20,7 +20,7 @@ from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.frames import VideoFormat
 from models.scenes import SceneConfig, SceneSource
 
-SIZE = (176, 120)
+SIZE = (176, 128)
 COUNT = 6
 
 
@@ -93,7 +93,7 @@ def test_rate_modes_take_a_map(rate: tuple[str, int], clip: Path, tmp_path: Path
 def test_half_resolution(clip: Path, tmp_path: Path, x265_hooked: BuildInfo):
     mrdo("encode", clip, "-o", tmp_path / "half.mp4", "--scale", 0.5, "--preset", "fast")
     with av.open(str(tmp_path / "half.mp4")) as container:
-        assert (container.streams.video[0].width, container.streams.video[0].height) == (88, 60)
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (88, 64)
     done = mrdo("score", clip, tmp_path / "half.mp4", "--json")
     (result,) = (e for e in events(done.stdout) if e["event"] == "result")
     assert 0.2 < result["scores"]["segmentation"]["agreement"] < 1
@@ -124,6 +124,11 @@ def test_other_chroma_formats_at_ten_bit(chroma: str, tmp_path: Path, x265_hooke
     assert len(frames) == 3 and frames[0].format.name == name
     luma = np.frombuffer(bytes(frames[0].planes[0]), "<u2").reshape(64, -1)[:, :96]
     assert np.abs(luma.astype(int) - planes[0]).mean() < 4
+
+
+def test_a_picture_too_small_for_the_encoder(clip: Path, tmp_path: Path, x265_hooked: BuildInfo):
+    done = mrdo("encode", clip, "-o", tmp_path / "tiny.mp4", "--scale", 0.3, code=2)
+    assert "64x64" in done.stderr and list(tmp_path.iterdir()) == []
 
 
 def test_score_of_a_video_against_itself_is_perfect(clip: Path):
