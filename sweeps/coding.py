@@ -20,7 +20,6 @@ from encoder_bridge.transform import resize_source
 from sweeps.maps import MapMaker, MapTrack
 from sweeps.workspace import Workspace
 
-
 MAX_QP = 51
 """Coarsest QP of a first pass; the limit of AVC and HEVC, and inside VVC's."""
 
