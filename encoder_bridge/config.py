@@ -21,7 +21,7 @@ class MapConfig:
     Attributes:
         name: registered map ("kl", "attribution", "fisher", "both") or a ``.npy`` file.
         strength: s in ΔQP = −3·s·log2 w.
-        tau: τ of the shrinkage towards the mean weight.
+        tau: τ of the shrinkage towards the mean weight; None is the map's own default.
         sigma: Gaussian of the smoothing, in blocks; None is the map's own default.
         clip: largest |ΔQP|.
         group: side of a quantisation group in luma samples (16, 32 or 64).
@@ -34,7 +34,7 @@ class MapConfig:
 
     name: str = "kl"
     strength: float = 1.0
-    tau: float = 0.3
+    tau: float | None = None
     sigma: float | None = None
     clip: float = 8.0
     group: int = 32
@@ -51,7 +51,7 @@ class MapConfig:
         if not (self.weights or self.qp_map):
             raise ConfigError("neither weights nor a QP map: nothing to tell the encoder; use --rdo psnr instead")
         _at_least("map strength", self.strength, 0.0)
-        _at_least("map tau", self.tau, 0.0)
+        _at_least("map tau", 0.0 if self.tau is None else self.tau, 0.0)
         _at_least("map clip", self.clip, 0.0)
 
 

@@ -18,6 +18,8 @@ from encoder_bridge.errors import MetricInputError
 
 Weights = NDArray[np.float32]
 
+DEFAULT_TAU = 0.3
+"""τ of design §5.3, where neither the user nor the map asks for another."""
 QP_BLOCK = 16
 WEIGHT_BLOCK = 8
 _FLOOR = 1e-6
@@ -47,7 +49,7 @@ def block_mean(array: NDArray[Any], size: int) -> NDArray[np.float32]:
     return sums / (_extent(array.shape[0], size)[:, None] * _extent(array.shape[1], size))
 
 
-def shrink_weights(weights: NDArray[Any], tau: float = 0.3, percentile: float = 99.5) -> Weights:
+def shrink_weights(weights: NDArray[Any], tau: float = DEFAULT_TAU, percentile: float = 99.5) -> Weights:
     """Tame outliers and pull weights towards their mean: clip at a percentile, then (w + τ·w̄) / ((1 + τ)·w̄).
 
     Args:
@@ -168,7 +170,7 @@ def side_info(raw: NDArray[Any], config: MapConfig, size: tuple[int, int], *, bl
     Raises MetricInputError on a grid that does not belong to the size, or weights negative or not finite.
     """
     _expect_grid(raw.shape, size, block)
-    w = shrink_weights(raw, config.tau)
+    w = shrink_weights(raw, DEFAULT_TAU if config.tau is None else config.tau)
     offset = weight = None
     if config.qp_map:
         coarse = block_mean(w, QP_BLOCK // block) if block != QP_BLOCK else w

@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -108,13 +108,18 @@ class MapMaker:
         """QP steps by which the first pass is coarser than the encode."""
         return self.map(config).probe if config.probe is None else config.probe
 
+    def resolved(self, config: MapConfig) -> MapConfig:
+        """The configuration with the map's own defaults where it asks for none."""
+        return replace(config, tau=self.map(config).tau if config.tau is None else config.tau)
+
     def identity(self, config: MapConfig) -> str:
         """Digest of what the raw weights depend on beside the pictures: network, file, seed."""
         if config.name.endswith(".npy"):
             self.map(config)
             return hashlib.sha256(Path(config.name).read_bytes()).hexdigest()
         network = self.driver.digest() if self.driver else None
-        return digest_of({"network": network, "seed": self.seed, "probe": self.probe(config)})
+        own = {"probe": self.probe(config), "tau": self.resolved(config).tau}
+        return digest_of({"network": network, "seed": self.seed, **own})
 
     def track(
         self,
@@ -148,7 +153,7 @@ class MapMaker:
                 write_frames(path, (made.weights(context) for context in contexts))
             _write_seconds(path, time.monotonic() - began)
         size = _coded_size(source.format, config.scale)
-        return MapTrack(read_frames(path), config.map, size, block, _read_seconds(path))
+        return MapTrack(read_frames(path), self.resolved(config.map), size, block, _read_seconds(path))
 
     def _contexts(
         self, source: FrameSource, first_pass: Path | None, interval: int, block: int, advance: Any

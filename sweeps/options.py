@@ -141,7 +141,7 @@ def map_options(function: F) -> F:
         _row("--rdo", type=click.Choice(RDO_MODES), default="map", help="psnr codes plainly, map asks the network."),
         _row("--map", default=_MAP.name, metavar="NAME|FILE.npy", help="kl, attribution, fisher, both, or a file."),
         _row("--strength", type=float, default=_MAP.strength, help="s in: QP change = -3 s log2(weight)."),
-        _row("--tau", type=float, default=_MAP.tau, help="Shrinkage of the weights towards their mean."),
+        _row("--tau", type=float, help="Shrinkage of the weights towards their mean.  [default: the map's own]"),
         _row("--sigma", type=float, help="Smoothing in blocks.  [default: the map's own]"),
         _row("--clip", type=float, default=_MAP.clip, help="Largest QP change."),
         _row(

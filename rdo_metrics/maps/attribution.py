@@ -24,6 +24,7 @@ class AttributionMap:
     needs_first_pass = True
     needs_gradient = True
     probe = 3
+    tau = 0.3
 
     def __init__(self, sigma: float | None = None, steps: int = 4) -> None:
         self.sigma = 1.0 if sigma is None else sigma

@@ -137,12 +137,14 @@ class Map(Protocol):
         needs_gradient: asks for ``loss_and_grad`` or ``logp_signed_grad``.
         probe: QP steps by which the first pass should be coarser than the encode. Raising the QP of a block can take
             it over a cliff (foliage is no longer seen as a tree) that a first pass at the target QP does not show.
+        tau: shrinkage that suits the map's noise, see ``shrink_weights``.
     """
 
     needs_network: bool
     needs_first_pass: bool
     needs_gradient: bool
     probe: int
+    tau: float
 
     def weights(self, ctx: MapContext) -> Float:
         """Raw weights: shape ``ctx.grid``, float32, ≥ 0, finite, any unit; higher means an error there costs more.

@@ -28,6 +28,7 @@ class BothMap:
     needs_first_pass = True
     needs_gradient = True
     probe = 3
+    tau = 0.3
 
     def __init__(self, sigma: float | None = None, share: float = 0.5, tau: float = 0.3) -> None:
         self._attribution = AttributionMap(sigma)

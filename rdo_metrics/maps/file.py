@@ -29,6 +29,7 @@ class FileMap:
     needs_first_pass = False
     needs_gradient = False
     probe = 0
+    tau = 0.3
 
     def __init__(self, path: str | Path, sigma: float | None = None) -> None:
         self.path = Path(path)

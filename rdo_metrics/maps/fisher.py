@@ -26,6 +26,7 @@ class FisherMap:
     needs_first_pass = False
     needs_gradient = True
     probe = 0
+    tau = 0.3
 
     def __init__(self, sigma: float | None = None, draws: int = 6, jitter: float = 2.5) -> None:
         self.sigma = 1.0 if sigma is None else sigma

@@ -24,6 +24,7 @@ class KLMap:
     needs_first_pass = True
     needs_gradient = False
     probe = 5
+    tau = 0.15
 
     def __init__(self, sigma: float | None = None, error_sigma: float = 1.0) -> None:
         self.sigma = 2.0 if sigma is None else sigma

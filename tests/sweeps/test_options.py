@@ -141,4 +141,4 @@ def test_help_has_headings_and_defaults() -> None:
     text = CliRunner().invoke(probe, ["--help"]).output
     assert text.index("Coding:") < text.index("--preset") < text.index("Machine-aware RDO:") < text.index("--strength")
     assert "[default: slow]" in text
-    assert "[default: 0.3]" in text
+    assert "[default: 8.0]" in text
