@@ -50,7 +50,10 @@ class MapConfig:
             raise ConfigError(f"map interval {self.interval}; expected at least 1")
         if not (self.weights or self.qp_map):
             raise ConfigError("neither weights nor a QP map: nothing to tell the encoder; use --rdo psnr instead")
+        _at_least("map sigma", 0.0 if self.sigma is None else self.sigma, 0.0)
         _at_least("map strength", self.strength, 0.0)
+        if not self.strength <= 10 or not self.clip <= 51:
+            raise ConfigError(f"map strength {self.strength:g}, clip {self.clip:g}; expected at most 10 and 51")
         _at_least("map tau", 0.0 if self.tau is None else self.tau, 0.0)
         _at_least("map clip", self.clip, 0.0)
 

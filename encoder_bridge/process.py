@@ -18,6 +18,8 @@ Buffer = bytes | bytearray | memoryview
 
 _TICK_S = 0.25
 _CHUNK = 1 << 18
+GRACE_S = 2.0
+"""Seconds between a fatal message and the end of our patience."""
 _STDERR_KEPT = 1 << 16
 
 
@@ -40,6 +42,7 @@ class _Pipe:
     sink: BinaryIO
     alive: Callable[[], object]
     timeout_s: float
+    fatal: Sequence[str] = ()
     stderr: bytearray = field(default_factory=bytearray)
     written: int = 0
     pending: memoryview | None = None
@@ -59,6 +62,7 @@ def run_piped(
     env: Mapping[str, str] | None = None,
     timeout_s: float = 600.0,
     alive: Callable[[], object] = lambda: None,
+    fatal: Sequence[str] = (),
 ) -> PipeResult:
     """Feed ``command`` on stdin and write its stdout to ``sink`` until it ends by itself.
 
@@ -69,6 +73,8 @@ def run_piped(
         env: variables added to this process's environment.
         timeout_s: kill after this many seconds without any sign of progress (input taken, output or
             messages written, or a changed ``alive()`` value).
+        fatal: an encoder that has said one of these has failed; it gets ``GRACE_S`` to end by itself, for some
+            hang instead.
         alive: called a few times a second; its value is a sign of progress, and what it raises stops the encoder.
 
     Raises:
@@ -79,7 +85,7 @@ def run_piped(
     """
     started = time.monotonic()
     with _start(command, env) as process:
-        pipe = _Pipe(process, command, iter(feed), sink, alive, timeout_s)
+        pipe = _Pipe(process, command, iter(feed), sink, alive, timeout_s, fatal)
         try:
             _pump(pipe)
             returncode = _wait(pipe)
@@ -139,11 +145,19 @@ def _check(pipe: _Pipe) -> None:
         pipe.last_sign = sign
         pipe.touch()
     silent = time.monotonic() - pipe.last_progress
+    if silent > GRACE_S and pipe.process.poll() is None and _said_fatal(pipe):
+        _kill(pipe.process)
+        reason = "failed and hung, and was killed"
+        raise EncoderError(pipe.command, -signal.SIGKILL, pipe.stderr.decode(errors="replace"), reason=reason)
     if silent > pipe.timeout_s:
         _kill(pipe.process)
         text = pipe.stderr.decode(errors="replace")
         reason = f"made no progress for {silent:.0f} s and was killed (--timeout {pipe.timeout_s:g})"
         raise EncoderTimeout(pipe.command, -signal.SIGKILL, text, reason=reason)
+
+
+def _said_fatal(pipe: _Pipe) -> bool:
+    return any(text.encode() in pipe.stderr for text in pipe.fatal)
 
 
 def _write_stdin(pipe: _Pipe) -> bool:

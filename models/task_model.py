@@ -62,6 +62,11 @@ class TaskModel:
         self._output, self._gives_labels = self._choose_output()
         self.classes: tuple[str, ...] = self.spec.classes
 
+    @property
+    def gives_labels(self) -> bool:
+        """True for a network that answers with a label map, so that there are no logits."""
+        return self._gives_labels
+
     def logits(self, rgb: Rgb) -> NDArray[np.float32]:
         """(N, C, H, W) float32 logits, unnormalised log-probabilities; a single picture gives N = 1.
 

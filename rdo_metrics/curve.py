@@ -13,8 +13,8 @@ from encoder_bridge.errors import CurveError
 
 Method = Literal["pchip", "akima", "cubic"]
 METHODS: tuple[str, ...] = get_args(Method)
-MIN_POINTS = {"pchip": 2, "akima": 2, "cubic": 4}
-"""Fewest Pareto points a method is defined on; a cubic through fewer than four would be underdetermined."""
+MIN_POINTS = {"pchip": 3, "akima": 3, "cubic": 4}
+"""Fewest Pareto points a method is defined on; two points make a straight line, not a curve."""
 
 FloatArray = NDArray[np.float64]
 

@@ -77,7 +77,8 @@ def cli() -> None:
     """Video coding whose rate-distortion optimisation listens to a neural network.
 
     Start with `mrdo doctor`, then `mrdo demo`. Every command takes --json (NDJSON on stdout, nothing else there);
-    progress and messages go to stderr. Exit codes: 0 success, 2 wrong usage, 1 failure.
+    progress and messages go to stderr. Exit codes: 0 success, 2 wrong usage, 1 failure, 130 and 143 when
+    interrupted by Ctrl-C and SIGTERM.
     """
 
 

@@ -69,6 +69,14 @@ class Coder:
         first, track = self._map(source, config)
         return Encoded(self._stream(coded, track, config, identity), build, first, track.seconds)
 
+    def check(self, source: FrameSource, config: CodingConfig) -> None:
+        """Raise now what a run of this configuration would raise after hours: settings, binary, map."""
+        encoder = ENCODERS.get(config.codec)()
+        encoder.check(config, self.coded_format(source, config))
+        encoder.build_info(config)
+        if config.map is not None and self.maker is not None:
+            self.maker.prepare(config.map)
+
     def coded_format(self, source: FrameSource, config: CodingConfig) -> VideoFormat:
         """Format of the pictures in the stream: the source's, resized."""
         return resize_source(source, config.scale).format if config.scale != 1 else source.format

@@ -63,6 +63,8 @@ def compare(
         PluginError: the neutral arm is not byte-identical to the plain encoder, so no gain could be believed.
         CurveError: no BD-rate at all is defined.
     """
+    for config in configs:
+        coder.check(template.source, config)
     arms: dict[str, list[RunRecord]] = {}
     anchors: dict[str, RunRecord] = {}
     for config in configs:

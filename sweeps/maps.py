@@ -21,7 +21,7 @@ from encoder_bridge.config import CodingConfig, MapConfig
 from encoder_bridge.console import Reporter
 from encoder_bridge.decode import decode_stream
 from encoder_bridge.encoder import SideInfo
-from encoder_bridge.errors import ConfigError
+from encoder_bridge.errors import ConfigError, ModelError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
 from models.gradient import GradientModel
 from models.task_model import TaskModel
@@ -97,7 +97,10 @@ class MapMaker:
 
     def prepare(self, config: MapConfig) -> None:
         """Fail now, before hours of encoding, where the map or its gradients cannot be had."""
-        if self.map(config).needs_gradient:
+        made = self.map(config)
+        if made.needs_network and self.driver is not None and self.driver.gives_labels:
+            raise ModelError(f"{self.driver.path}: its output is a label map; map {config.name!r} needs logits")
+        if made.needs_gradient:
             _ = self._gradient
 
     def needs_first_pass(self, config: MapConfig) -> bool:

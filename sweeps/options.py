@@ -162,13 +162,20 @@ def map_options(function: F) -> F:
     )(function)
 
 
+def judge_options(function: F) -> F:
+    """Networks that only judge, and ground truth."""
+    return _options(
+        "Networks",
+        _row("--judge", multiple=True, metavar="ONNX", help="Network that only judges; repeatable."),
+        _row("--labels", metavar="DIR", help="Folder of label images, one a frame, in the order of their names."),
+    )(function)
+
+
 def model_options(function: F) -> F:
-    """The network that drives, those that only judge, and what an ONNX file may not say about itself."""
+    """The network that drives, and what its ONNX file may not say about itself."""
     return _options(
         "Networks",
         _row("--model", metavar="ONNX", help="Network that drives the encoder.  [default: the embedded one]"),
-        _row("--judge", multiple=True, metavar="ONNX", help="Network that only judges; repeatable."),
-        _row("--labels", metavar="DIR", help="Folder of label images, one a frame, in the order of their names."),
         _row("--classes", type=NAMES, help="Class names in label order, as sky,road,car."),
         _row("--input-range", type=click.Choice(["0..1", "0..255"]), help="Range of samples the network expects."),
         _row("--mean", type=TRIPLE, help="Subtracted from R, G, B before the division by --std."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from encoder_bridge.config import CodingConfig
@@ -26,7 +27,7 @@ def run_and_show(
             if isinstance(item, Comparison):
                 result = item
             else:
-                coder.reporter.event("point", **point_event(item))
+                coder.reporter.event("point", **point_event(item, store.folder))
                 advance(1)
     assert result is not None
     for row in result.rows:
@@ -40,7 +41,7 @@ def run_and_show(
     return result
 
 
-def point_event(record: RunRecord) -> dict[str, Any]:
+def point_event(record: RunRecord, folder: Path) -> dict[str, Any]:
     """Fields of the ``point`` event (design §7)."""
     config = record.config
     rate = {name: config[name] for name in ("qp", "crf", "bitrate") if config[name] is not None}
@@ -57,7 +58,7 @@ def point_event(record: RunRecord) -> dict[str, Any]:
         "encode_s": record.encode_s,
         "map_s": record.map_s,
         "first_pass_s": record.first_pass_s,
-        "stream": record.stream,
+        "stream": None if record.stream is None else str((folder / record.stream).absolute()),
         "key": record.key,
     }
 

@@ -13,29 +13,58 @@ from encoder_bridge.config import CodingConfig
 from encoder_bridge.console import Reporter
 from encoder_bridge.errors import ConfigError, ModelError, OutputError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
-from encoder_bridge.sources import open_source
+from encoder_bridge.padding import padded_format
+from encoder_bridge.sources import RAW_SUFFIXES, open_source
 from encoder_bridge.transform import slice_source
 from models import default_model_path
 from models.metadata import ModelOptions
 from models.task_model import TaskModel
 from sweeps.labels import LabelFolder
 from sweeps.maps import MapMaker
-from sweeps.options import Options, raw_spec, run_opts
+from sweeps.options import Options, raw_spec, run_opts, source_options
+
+_MODEL_FLAGS = ("layout", "color_order", "input_range", "mean", "std", "classes")
 
 
 def open_input(options: Options, reporter: Reporter, name: str = "input") -> FrameSource:
     """The video of an option set; what had to be assumed about it is said once."""
+    raw, stated = raw_spec(options), source_options(options)
     source = open_source(
         options[name],
-        raw=raw_spec(options),
-        fps=options["fps"],
-        matrix=options["matrix"],
-        range=options["range"],
+        raw=raw,
+        fps=stated.fps,
+        matrix=stated.matrix,
+        range=stated.range,
+        chroma=None if raw else stated.chroma,
+        bit_depth=None if raw else stated.bit_depth,
         workdir=run_opts(options).workdir,
     )
     for note in getattr(source, "notes", ()):
         reporter.warn(note)
     return slice_source(source, 0, options["frames"]) if options["frames"] else source
+
+
+def open_test(options: Options, reporter: Reporter) -> FrameSource:
+    """The second video of ``mrdo score``; INPUT's geometry is its own only if it is headerless too."""
+    own = dict.fromkeys(("size", "format", "fps", "matrix", "range"))
+    headerless = Path(options["test"]).suffix.lower() in RAW_SUFFIXES
+    return open_input({**options, **({} if headerless else own), "input": options["test"]}, reporter)
+
+
+def refuse_same_file(source: str, output: Path) -> None:
+    """ConfigError where the output would replace the input."""
+    if Path(source).exists() and output.exists() and output.samefile(source):
+        raise ConfigError(f"{output}: is the input as well; give another output")
+
+
+def note_padding(fmt: VideoFormat, config: CodingConfig, reporter: Reporter) -> None:
+    """Say that an odd size is coded one sample larger."""
+    padded = padded_format(fmt)
+    if config.scale == 1 and padded is not fmt:
+        reporter.warn(
+            f"{fmt.width}x{fmt.height} cannot be coded in {fmt.chroma}: the stream is {padded.width}x{padded.height}, "
+            "its last column or row repeated"
+        )
 
 
 def model_options_of(options: Options) -> ModelOptions:
@@ -53,6 +82,9 @@ def model_options_of(options: Options) -> ModelOptions:
 def driver(options: Options) -> TaskModel:
     """The network that drives: ``--model`` with its flags, or the embedded one."""
     if options["model"] is None:
+        stated = [f"--{name.replace('_', '-')}" for name in _MODEL_FLAGS if options[name] is not None]
+        if stated and not options.get("judge"):
+            raise ConfigError(f"{', '.join(stated)} without --model; the embedded network describes itself")
         return TaskModel(default_model_path(), device=options["device"])
     return TaskModel(Path(options["model"]), device=options["device"], options=model_options_of(options))
 

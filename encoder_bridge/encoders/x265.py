@@ -26,8 +26,19 @@ _MATRIX_NAMES = {"bt601": "smpte170m", "bt709": "bt709", "bt2020nc": "bt2020nc"}
 _GOP_ARGS = {
     "intra": ("--keyint", "1"),
     "lowdelay": ("--keyint", "-1", "--no-scenecut", "--bframes", "0"),
-    "randomaccess": ("--keyint", "32", "--no-scenecut", "--no-open-gop", "--bframes", "7", "--b-adapt", "0"),
+    "randomaccess": (
+        *("--keyint", "32", "--no-scenecut", "--no-open-gop"),
+        *("--bframes", "7", "--b-adapt", "0", "--rc-lookahead", "20"),
+    ),
 }
+# What a configuration or the wrapper itself sets; given twice, the stream would not be what the record says.
+_OWNED = {
+    *("--qp", "-q", "--crf", "--bitrate", "--preset", "-p", "--tune", "-t", "--output", "-o", "--output-depth", "-D"),
+    *("--input", "--y4m", "--input-res", "--fps", "--keyint", "-I", "--bframes", "-b", "--pools", "--frames", "-f"),
+    *("--recon", "-r", "--csv", "--stats", "--pass", "--analysis-save", "--analysis-load", "--abr-ladder", "--seek"),
+}
+_FATAL = ("x265_encoder_open() failed", "Failure generating stream headers", "x265 [error]")
+_SMALL_CTU = ("ultrafast", "superfast")
 # psy tools, AQ and cuTree move bits by rules of their own; a comparison of RDO needs them off in every arm (design §4).
 _COMMON_ARGS = (
     *("--psy-rd", "0", "--psy-rdoq", "0", "--aq-mode", "0", "--no-cutree", "--ipratio", "1"),
@@ -62,6 +73,14 @@ class X265:
         for name, value in (("QP", config.qp), ("CRF", config.crf)):
             if value is not None and not 0 <= value <= MAX_QP:
                 raise ConfigError(f"x265: {name} {value} outside 0–{MAX_QP}")
+        owned = [word for word in config.extra if word.partition("=")[0] in _OWNED]
+        if owned:
+            raise ConfigError(f"x265: --extra {' '.join(owned)}: set by mrdo itself; expected other x265 options")
+        if config.map is not None and config.map.qp_map and config.map.group > 32 and config.preset in _SMALL_CTU:
+            raise ConfigError(
+                f"x265: quantisation group {config.map.group} with preset {config.preset}, whose CTUs are 32x32; "
+                "expected --group 32 or 16"
+            )
         if config.bitrate is not None and config.bitrate < 1:
             raise ConfigError(f"x265: bitrate {config.bitrate} kbit/s; expected at least 1")
         if config.bit_depth not in (8, 10):
@@ -95,7 +114,7 @@ class X265:
         with replacing(output) as temporary, temporary.open("wb") as sink:
             if config.rdo == "psnr" and not config.neutral:
                 feed = _feed(frames, fmt, None, counter)
-                result = run_piped(command, feed, sink, timeout_s=options.timeout_s)
+                result = run_piped(command, feed, sink, timeout_s=options.timeout_s, fatal=_FATAL)
             else:
                 result = _run_hosted(command, frames, fmt, config, options, build, sink, counter)
             _verify(command, result, counter)
@@ -136,7 +155,13 @@ def _run_hosted(
         feed = _feed(frames, fmt, host, counter)
         try:
             return run_piped(
-                command, feed, sink, env=host.env(), timeout_s=options.timeout_s, alive=lambda: _alive(host)
+                command,
+                feed,
+                sink,
+                env=host.env(),
+                timeout_s=options.timeout_s,
+                alive=lambda: _alive(host),
+                fatal=_FATAL,
             )
         except EncoderTimeout:
             raise

@@ -11,6 +11,7 @@ from sweeps.options import (
     coding_configs,
     coding_options,
     input_options,
+    judge_options,
     map_options,
     model_options,
     reporter,
@@ -25,6 +26,7 @@ from sweeps.options import command as new_command
 @coding_options(lists=True)
 @map_options
 @model_options
+@judge_options
 @run_options
 @click.option("-o", "--output", default="compare-out", type=click.Path(file_okay=False), help="Folder of the results.")
 @click.option("--neutral/--no-neutral", default=True, help="Also run the neutral arm, which must equal the plain one.")

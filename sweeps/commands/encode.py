@@ -39,14 +39,17 @@ def command(**options: Any) -> None:
     from sweeps.workspace import Workspace
 
     say, output = reporter(options), Path(options["output"])
+    session.refuse_same_file(options["input"], output)
     with session.scratch(options) as folder:
         source = session.Once(session.open_input(options, say))
         config = coding_config(options, source.format)
         check_output(output, ENCODERS.get(config.codec).codec)
         say.note(session.describe_input(source, options["input"]))
+        session.note_padding(source.format, config, say)
         driving = session.driver(options) if config.rdo == "map" and not _from_file(config.map) else None
         maker = session.map_maker(options, driving, config)
         coder = Coder(Workspace(folder), run_opts(options), say, maker)
+        coder.check(source, config)
         encoded = coder.encode(source, config)
         stream = encoded.stream
         mux(stream.path, output, coder.coded_format(source, config), source.pts)

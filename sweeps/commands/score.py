@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from sweeps.options import command as new_command
-from sweeps.options import input_options, model_options, reporter, run_options
+from sweeps.options import input_options, judge_options, model_options, reporter, run_options
 
 
 @new_command("score")
 @input_options
 @click.argument("test", metavar="TEST")
 @model_options
+@judge_options
 @run_options
 def command(**options: Any) -> None:
     """Score the video TEST against INPUT: PSNR, and what networks see in it that they did not see in INPUT.
@@ -30,7 +31,7 @@ def command(**options: Any) -> None:
     say = reporter(options)
     with session.scratch(options) as folder:
         reference = session.Once(session.open_input(options, say))
-        test = session.open_input({**options, "input": options["test"]}, say)
+        test = session.open_test(options, say)
         networks = session.judges(options, session.driver(options))
         labels = session.labels_of(options, reference.frame_count)
         workspace = Workspace(folder)

@@ -82,6 +82,12 @@ def test_a_flat_map_is_the_plain_encoder(clip: Path, tmp_path: Path, x265_hooked
         assert (tmp_path / "plain.hevc").read_bytes() == (tmp_path / "flat.hevc").read_bytes()
 
 
+@pytest.mark.parametrize("preset", ["ultrafast", "slow"])
+def test_b_pyramids_at_every_preset(preset: str, clip: Path, tmp_path: Path, x265_hooked: BuildInfo):
+    mrdo("encode", clip, "-o", tmp_path / "a.mp4", "--gop", "randomaccess", "--preset", preset, "--map-interval", 3)
+    assert len(pictures(tmp_path / "a.mp4")) == COUNT
+
+
 @pytest.mark.parametrize("rate", [("--crf", 30), ("--bitrate", 300)])
 def test_rate_modes_take_a_map(rate: tuple[str, int], clip: Path, tmp_path: Path, x265_hooked: BuildInfo):
     mrdo("encode", clip, "-o", tmp_path / "a.mp4", *rate, "--gop", "lowdelay", "--preset", "fast")

@@ -167,6 +167,11 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
         (("--gop", "sideways"), 2, "lowdelay"),
         (("--device", "cuda"), 1, "cuda"),
         (("--extra", "--no-such-switch"), 1, "no-such-switch"),
+        (("--extra", "--ctu 8"), 1, "ctu"),
+        (("--extra", "--qp 20"), 2, "set by mrdo itself"),
+        (("--preset", "ultrafast", "--group", 64), 2, "--group 32"),
+        (("--sigma", "-1"), 2, "sigma"),
+        (("--input-range", "0..1"), 2, "--model"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
@@ -175,6 +180,14 @@ def test_bad_settings(args: tuple[object, ...], code: int, says: str, clip: Path
     assert done.returncode == code, done.stderr
     assert says in done.stderr and "Traceback" not in done.stderr
     assert_nothing_left(out)
+
+
+def test_output_that_is_the_input(clip: Path, tmp_path: Path):
+    copy = tmp_path / "video.mkv"
+    shutil.copyfile(clip, copy)
+    done = mrdo("encode", copy, "-o", copy)
+    assert done.returncode == 2 and "is the input" in done.stderr
+    assert copy.read_bytes() == clip.read_bytes()
 
 
 def test_missing_encoder_names_the_command_that_builds_it(clip: Path, tmp_path: Path, out: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -138,9 +139,11 @@ def test_too_few_points(method, points):
         bd_rate(good, RDCurve(RATES, np.full(6, 0.5)), method=method, min_overlap=0)
 
 
-def test_two_points_are_a_straight_line():
+def test_two_points_are_a_straight_line_and_no_curve():
     for method in ("pchip", "akima"):
-        result = bd_rate(RDCurve([1, 16], [0, 1]), RDCurve([0.5, 8], [0, 1]), method=method)
+        with pytest.raises(CurveError, match=rf"2 point\(s\) left.*{method} needs 3"):
+            bd_rate(RDCurve([1, 16], [0, 1]), RDCurve([0.5, 8], [0, 1]), method=method)
+        result = bd_rate(RDCurve([1, 4, 16], [0, 0.5, 1]), RDCurve([0.5, 2, 8], [0, 0.5, 1]), method=method)
         assert result.value_percent == pytest.approx(-50)
 
 
@@ -220,7 +223,7 @@ def test_any_curve_against_its_own_scaling(points, factor, method):
         anchor = RDCurve(rates, metrics)
         result = bd_rate(anchor, RDCurve(factor * rates, metrics), method=method)
     except CurveError as error:
-        assert "1 point" in str(error)
+        assert re.search(r"[12] point\(s\) left", str(error))
         return
     assert result.value_percent == pytest.approx(100 * (factor - 1), rel=1e-4, abs=1e-4)
     assert result.dropped[0] == result.dropped[1]
