@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,8 +26,11 @@ def check_target(target: Path, directory: bool = False) -> None:
     parent = target.absolute().parent
     if not parent.is_dir():
         raise OutputError(f"{target}: folder {parent} does not exist; create it first")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{target}: folder {parent} is not writable; choose another output")
+    # Root passes every permission bit, and some file systems refuse what the bits allow: only a try tells.
+    try:
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write into {parent}: {error.strerror}; choose another output") from error
     if directory and target.is_dir() and any(target.iterdir()):
         raise OutputError(f"{target}: folder is not empty; choose a new one")
     if directory and target.exists() and not target.is_dir():

@@ -63,7 +63,7 @@ class AvSource(BaseSource):
             raise DecodeError(f"{path}: its last picture misses bytes; the file is damaged or cut short")
         self._packed = first.codec in _PACKED_PICTURES
         fmt, notes = _format_of(path, first, self._layout, self._timing, sar, options)
-        super().__init__(str(path), fmt, self._timing.count, notes)
+        super().__init__(str(path), fmt, self._timing.count, [*notes, *_left_out(path)])
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in display order with the container's time stamps (elementary streams: index / fps).
@@ -272,3 +272,10 @@ def _rate_of(first: _First, timing: _Timing, options: SourceOptions) -> tuple[Fr
     if timing.variable:
         return rate, [f"variable frame rate (mean {float(rate):.4g}): kept through exact time stamps"]
     return rate, []
+
+
+def _left_out(path: Path) -> list[str]:
+    """A note where the file holds more than pictures."""
+    with open_video(path) as (container, _):
+        kinds = sorted({stream.type for stream in container.streams} & {"audio", "subtitle"})
+    return [f"{' and '.join(kinds)} streams are not carried over; only the pictures are used"] if kinds else []

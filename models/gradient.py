@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder_bridge.errors import DeviceError, ModelError, ToolNotFoundError
-from models.metadata import IGNORE, InputSpec, ModelOptions, resolve
+from models.metadata import IGNORE, InputSpec, ModelOptions, logits_layout, resolve
 
 Floats = NDArray[np.float32]
 Labels = NDArray[Any]
+Shape = Sequence[int | None]
 
 _HINT = "pip install 'machine-rdo[exact]'"
 _UNSPECIFIED = (None, 3, None, None)
+_UNKNOWN = (None,) * 4
 
 
 class GradientModel:
@@ -39,8 +43,8 @@ class GradientModel:
     def __init__(self, path: Path | str, options: ModelOptions | None = None, device: str = "cpu") -> None:
         _need("torch", "onnx", "onnx2torch")
         self.name = Path(path).stem
-        module, spec = _load(Path(path), options or ModelOptions())
-        self._set_up(module, spec, device)
+        module, spec, declared = _load(Path(path), options or ModelOptions())
+        self._set_up(module, spec, device, declared)
 
     @classmethod
     def from_torch(
@@ -82,13 +86,14 @@ class GradientModel:
         (grad,) = torch.autograd.grad((self._log_p(x, labels) * weights).sum(), x)
         return self._numpy(grad)
 
-    def _set_up(self, module: Any, spec: InputSpec, device: str) -> None:
+    def _set_up(self, module: Any, spec: InputSpec, device: str, declared: Sequence[Shape] = ()) -> None:
         import torch
 
         if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
             raise DeviceError(f"device {device!r} is not here for torch; use --device cpu")
         self._device = torch.device(device)
         self._spec = spec
+        self._declared = declared
         # Convolutions and their gradients are a fifth faster on CPUs in this order.
         self._module = module.eval().to(self._device, memory_format=torch.channels_last)
         self._module.requires_grad_(False)
@@ -113,16 +118,20 @@ class GradientModel:
         x = x.flip(1) if self._spec.color == "BGR" else x
         x = x / 255.0 if self._spec.range == "0..1" else x
         x = (x - self._mean) / self._std
+        fed = tuple(x.shape[-2:])
         x = x if self._spec.layout == "NCHW" else x.permute(0, 2, 3, 1)
-        scores = self._scores(self._module(x))
+        scores = self._scores(self._module(x), fed)
         if scores.shape[-2:] == size:
             return scores
         return interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
-    def _scores(self, answer: Any) -> Any:
-        for output in answer if isinstance(answer, tuple | list) else (answer,):
+    def _scores(self, answer: Any, fed: tuple[int, ...]) -> Any:
+        outputs = answer if isinstance(answer, tuple | list) else (answer,)
+        for output, declared in zip_longest(outputs, self._declared[: len(outputs)]):
             if output.dim() == 4 and output.is_floating_point():
-                return output if self._spec.layout == "NCHW" else output.permute(0, 3, 1, 2)
+                shape = declared if declared is not None and len(declared) == 4 else _UNKNOWN
+                layout = logits_layout(self._spec, shape, tuple(output.shape), fed)
+                return output if layout == "NCHW" else output.permute(0, 3, 1, 2)
         raise ModelError(f"{self.name}: no (N, C, h, w) logits among its outputs; gradients need them")
 
     def _log_p(self, x: Any, labels: Labels) -> Any:
@@ -145,7 +154,7 @@ class GradientModel:
         return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
 
 
-def _load(path: Path, options: ModelOptions) -> tuple[Any, InputSpec]:
+def _load(path: Path, options: ModelOptions) -> tuple[Any, InputSpec, list[Shape]]:
     import onnx
     import onnx2torch
 
@@ -161,9 +170,13 @@ def _load(path: Path, options: ModelOptions) -> tuple[Any, InputSpec]:
         what = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path} cannot be differentiated (onnx2torch): {what}; use --map kl instead") from error
     metadata = {p.key: p.value for p in model.metadata_props}
-    dims = model.graph.input[0].type.tensor_type.shape.dim
-    shape = [d.dim_value if d.HasField("dim_value") else None for d in dims]
-    return module, resolve(str(path), metadata, shape, options)
+    declared = [_shape(o) for o in model.graph.output]
+    return module, resolve(str(path), metadata, _shape(model.graph.input[0]), options), declared
+
+
+def _shape(value: Any) -> Shape:
+    dims = value.type.tensor_type.shape.dim
+    return [d.dim_value if d.HasField("dim_value") else None for d in dims]
 
 
 def _need(*packages: str) -> None:

@@ -21,7 +21,7 @@ class ModelOptions:
     """What the user states about a network; each value overrides the file's metadata, None leaves it alone.
 
     Attributes:
-        layout: "NCHW" or "NHWC", of the image input and of the logits.
+        layout: "NCHW" or "NHWC", of the image input; of the logits where nothing tells theirs (``logits_layout``).
         color: "RGB" or "BGR".
         range: "0..255" or "0..1", before mean and std.
         mean, std: three values in units of ``range``, in the order of ``color``: input = (image − mean) / std.
@@ -51,6 +51,7 @@ class InputSpec:
         batch: fixed batch size, None where any will do.
         size: fixed (H, W), None where any will do; pictures are resized to it and logits resized back.
         classes: names, empty where nobody states them.
+        output_layout: "NCHW" or "NHWC" of the logits where the file states it (``mrdo.output_layout``), else None.
     """
 
     layout: str
@@ -61,6 +62,7 @@ class InputSpec:
     batch: int | None = None
     size: tuple[int, int] | None = None
     classes: tuple[str, ...] = ()
+    output_layout: str | None = None
 
 
 def resolve(name: str, metadata: Mapping[str, str], shape: Sequence[Any], options: ModelOptions) -> InputSpec:
@@ -74,6 +76,7 @@ def resolve(name: str, metadata: Mapping[str, str], shape: Sequence[Any], option
     stated = {k.removeprefix(PREFIX): v for k, v in metadata.items() if k.startswith(PREFIX)}
     stated |= {k: v for k, v in options.as_dict().items() if k != "output"}
     layout = _layout(name, stated.get("layout"), shape)
+    output_layout = stated.get("output_layout")
     missing = [k for k in ("color", "range", "mean", "std") if k not in stated]
     if missing:
         flags = " ".join(FLAGS[k] for k in missing)
@@ -89,7 +92,49 @@ def resolve(name: str, metadata: Mapping[str, str], shape: Sequence[Any], option
         batch=batch if isinstance(batch, int) and batch > 0 else None,
         size=(height, width) if fixed else None,
         classes=_names(stated.get("classes", ())),
+        output_layout=None if output_layout is None else _one_of(name, "output_layout", output_layout, LAYOUTS),
     )
+
+
+def logits_layout(spec: InputSpec, declared: Sequence[Any], actual: Sequence[int], fed: Sequence[int]) -> str:
+    """ "NCHW" or "NHWC" of the network's logits, which need not be that of its input.
+
+    The first of these that singles out one layout: ``mrdo.output_layout``; the axis as long as the list of class
+    names; the one fixed dimension of the file's output shape; the picture's proportions; a fixed channel dimension
+    smaller than height and width; the input's layout.
+
+    Args:
+        spec: of the network.
+        declared: the output's shape of 4 in the file, symbols or None where dynamic.
+        actual: the shape of the answer.
+        fed: (H, W) of the picture that the network was given.
+    """
+    if spec.output_layout is not None:
+        return spec.output_layout
+    named = [k for k in LAYOUTS if _planes(k, actual)[0] == len(spec.classes)]
+    fixed = [k for k in LAYOUTS if _fixes_channels(*_planes(k, declared), smaller=False)]
+    fitting = [k for k in LAYOUTS if _same_proportions(_planes(k, actual)[1:], fed)]
+    smaller = [k for k in LAYOUTS if _fixes_channels(*_planes(k, declared), smaller=True)]
+    for candidates in (named, fixed, fitting, smaller):
+        if len(candidates) == 1:
+            return candidates[0]
+    return spec.layout
+
+
+def _planes(layout: str, shape: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """(C, h, w) of a shape of 4."""
+    return (shape[1], shape[2], shape[3]) if layout == "NCHW" else (shape[3], shape[1], shape[2])
+
+
+def _fixes_channels(channels: Any, height: Any, width: Any, smaller: bool) -> bool:
+    if not isinstance(channels, int) or channels < 1:
+        return False
+    return all(not isinstance(side, int) or side < 1 or (smaller and side > channels) for side in (height, width))
+
+
+def _same_proportions(size: Sequence[int], fed: Sequence[int]) -> bool:
+    # A strided network rounds each side by less than one of its own samples.
+    return abs(size[0] * fed[1] - size[1] * fed[0]) <= max(fed)
 
 
 def _layout(name: str, stated: Any, shape: Sequence[Any]) -> str:

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder_bridge.errors import DeviceError, ModelError
-from models.metadata import InputSpec, ModelOptions, resolve
+from models.metadata import IGNORE, InputSpec, ModelOptions, logits_layout, resolve
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 LABEL_TYPES = ("tensor(int64)", "tensor(int32)", "tensor(uint8)", "tensor(int16)")
+COARSEST = 64
+"""Pictures may be this many times larger than the logits, per side; beyond it nothing is segmented."""
 
 Rgb = NDArray[np.uint8]
 """(N, H, W, 3) or (H, W, 3) uint8 RGB."""
@@ -27,8 +29,8 @@ class TaskModel:
     """Runs a semantic segmentation network.
 
     Layout, colour order, range, normalisation and class names come from the file's ``mrdo.*`` metadata; ``options``
-    override them. The network's output is (N, C, h, w) logits at any resolution (brought to the picture's size
-    bilinearly) or an (N, h, w) integer label map. A fixed input size is served by resizing the picture to it and
+    override them. The network's output is (N, C, h, w) or (N, h, w, C) logits at any resolution (brought to the
+    picture's size bilinearly; ``mrdo.output_layout`` settles a doubtful axis order) or an (N, h, w) integer label map. A fixed input size is served by resizing the picture to it and
     the answer back.
 
     Args:
@@ -60,6 +62,7 @@ class TaskModel:
         ):
             raise ModelError(f"{self.path}: a uint8 input cannot be normalised; expected range 0..255, mean 0, std 1")
         self._output, self._gives_labels = self._choose_output()
+        self._declared = next(o.shape for o in self._session.get_outputs() if o.name == self._output)
         self.classes: tuple[str, ...] = self.spec.classes
 
     @property
@@ -70,13 +73,14 @@ class TaskModel:
     def logits(self, rgb: Rgb) -> NDArray[np.float32]:
         """(N, C, H, W) float32 logits, unnormalised log-probabilities; a single picture gives N = 1.
 
-        Raises ModelError where the network gives label maps only, or answers with a shape it should not.
+        Raises ModelError where the network gives label maps only, or answers with a shape it should not
+        or with NaN or infinity.
         """
         if self._gives_labels:
             raise ModelError(f"{self.path}: its output is a label map; logits are needed, and it has none")
         pictures = _as_batch(rgb)
         raw = self._run(pictures)
-        return _resize_planes(self._as_nchw(raw), pictures.shape[1:3])
+        return _resize_planes(self._as_nchw(raw, self.spec.size or pictures.shape[1:3]), pictures.shape[1:3])
 
     def log_probs(self, rgb: Rgb) -> NDArray[np.float32]:
         """(N, C, H, W) float32 natural-log class probabilities (log-softmax of ``logits``), ≤ 0."""
@@ -86,15 +90,25 @@ class TaskModel:
         return scores
 
     def labels(self, rgb: Rgb) -> NDArray[np.uint8]:
-        """(N, H, W) uint8 most likely class of every pixel."""
+        """(N, H, W) uint8 most likely class of every pixel. Raises ModelError where uint8 cannot hold the classes."""
         if not self._gives_labels:
-            return np.asarray(self.logits(rgb).argmax(axis=1), np.uint8)
+            scores = self.logits(rgb)
+            if scores.shape[1] > IGNORE:
+                raise ModelError(
+                    f"{self.path}: {scores.shape[1]} classes; expected at most {IGNORE}, as labels are 8 bit"
+                )
+            return np.asarray(scores.argmax(axis=1), np.uint8)
         pictures = _as_batch(rgb)
         maps = self._run(pictures)
         if maps.ndim == 4 and 1 in (maps.shape[1], maps.shape[3]):
             maps = maps.squeeze(1 if maps.shape[1] == 1 else 3)
         if maps.ndim != 3:
             raise ModelError(f"{self.path}: label output of shape {maps.shape}; expected (N, h, w)")
+        # -1 is a common name of the ignored class and becomes 255, which is ours.
+        if int(maps.min()) < -1 or int(maps.max()) > IGNORE:
+            raise ModelError(
+                f"{self.path}: labels {maps.min()}..{maps.max()}; expected 0..{IGNORE}, as labels are 8 bit"
+            )
         height, width = pictures.shape[1:3]
         return np.stack([_nearest(m.astype(np.uint8), height, width) for m in maps])
 
@@ -142,12 +156,17 @@ class TaskModel:
             raise ModelError(
                 f"{self.path}: failed on an input of shape {tensor.shape}: {_first_line(error)}"
             ) from error
-        return np.asarray(answer)[:count]
+        answer = np.asarray(answer)[:count]
+        if answer.dtype.kind == "f" and not np.isfinite(answer).all():
+            raise ModelError(f"{self.path}: gives NaN or infinity; expected finite logits, check mean, std and range")
+        return answer
 
-    def _as_nchw(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+    def _as_nchw(self, raw: NDArray[Any], fed: tuple[int, ...]) -> NDArray[np.float32]:
         if raw.ndim != 4:
             raise ModelError(f"{self.path}: logits of shape {raw.shape}; expected 4 dimensions")
-        scores = raw if self.spec.layout == "NCHW" else raw.transpose(0, 3, 1, 2)
+        layout = logits_layout(self.spec, self._declared, raw.shape, fed)
+        scores = raw if layout == "NCHW" else raw.transpose(0, 3, 1, 2)
+        self._check_resolution(scores.shape[2:], fed)
         known = len(self.classes)
         if known and scores.shape[1] != known:
             raise ModelError(f"{self.path}: {scores.shape[1]} logit planes for {known} class names")
@@ -158,6 +177,14 @@ class TaskModel:
         if not known:
             self.classes = tuple(f"class {i}" for i in range(scores.shape[1]))
         return np.ascontiguousarray(scores, np.float32)
+
+    def _check_resolution(self, size: tuple[int, ...], fed: tuple[int, ...]) -> None:
+        single = max(size) == 1 < max(fed)
+        if single or all(f > COARSEST * s for f, s in zip(fed, size, strict=True)):
+            raise ModelError(
+                f"{self.path}: logits of {size[0]}x{size[1]} for {fed[0]}x{fed[1]} pixels are one answer for the whole "
+                "picture (a classification network); expected segmentation logits (N, C, h, w)"
+            )
 
 
 def open_session(path: Path, device: str, threads: int | None) -> Any:

@@ -224,3 +224,16 @@ def test_parse_size_and_pixel_format() -> None:
             parse_size(bad)
     with pytest.raises(ConfigError):
         parse_pixel_format("yuv411p")
+
+
+def test_sound_is_said_to_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        video, sound = container.add_stream("libx264", rate=25), container.add_stream("aac", rate=44100)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(4):
+            container.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, 4096), np.float32), "fltp", "stereo")
+        silence.sample_rate = 44100
+        container.mux([*sound.encode(silence), *sound.encode(), *video.encode()])
+    assert any("audio streams are not carried over" in note for note in open_source(path).notes)

@@ -117,6 +117,123 @@ def test_nhwc_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(TaskModel(path).logits(rgb), expected(rgb), atol=1e-3)
 
 
+def mixed(path: Path, planes: list, meta: dict | None = None, image: list | None = None) -> Path:
+    """NHWC image in, NCHW logits out, the file's output shape being (N, *planes)."""
+    nodes = [
+        helper.make_node("MatMul", ["image", "w"], ["scores"]),
+        helper.make_node("Transpose", ["scores"], ["logits"], perm=[0, 3, 1, 2]),
+    ]
+    ends = [value("image", image or ["N", "H", "W", 3])], [value("logits", ["N", *planes])]
+    return save(path, nodes, *ends, {"w": MATRIX.T.copy()}, STATED | {"layout": "NHWC"} | (meta or {}))
+
+
+@pytest.mark.parametrize(
+    ("planes", "meta", "size"),
+    [
+        ([4, "h", "w"], {}, (24, 32)),
+        ([4, 24, 32], {}, (24, 32)),
+        (["a", "b", "c"], {"classes": "a,b,c,d"}, (24, 32)),
+        ([4, "h", "w"], {"classes": "a,b,c,d"}, (24, 4)),
+        (["a", "b", "c"], {"output_layout": "NCHW"}, (4, 4)),
+        ([4, "h", "w"], {}, (4, 4)),
+        ([4, 3, 2], {}, (3, 2)),
+    ],
+)
+def test_nhwc_input_with_nchw_logits(tmp_path: Path, planes: list, meta: dict, size: tuple[int, int]) -> None:
+    model = TaskModel(mixed(tmp_path / "m.onnx", planes, meta, ["N", *size, 3]))
+    rgb = picture(*size, count=2)
+    np.testing.assert_allclose(model.logits(rgb), expected(rgb), atol=1e-3)
+    assert len(model.classes) == 4
+
+
+def test_nchw_input_with_nhwc_logits_and_gradient_agree(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["scores"]),
+        helper.make_node("Transpose", ["scores"], ["logits"], perm=[0, 2, 3, 1]),
+    ]
+    ends = [value("image", ["N", 3, "H", "W"])], [value("logits", ["N", "H", "W", 4])]
+    path = save(tmp_path / "m.onnx", nodes, *ends, {"w": MATRIX[:, :, None, None]}, STATED)
+    rgb = picture(count=2)
+    np.testing.assert_allclose(TaskModel(path).logits(rgb), expected(rgb), atol=1e-3)
+    pytest.importorskip("onnx2torch")
+    from models.gradient import GradientModel
+
+    planar = np.ascontiguousarray(rgb.transpose(0, 3, 1, 2), np.float32)
+    np.testing.assert_allclose(GradientModel(path).logits(planar), expected(rgb), atol=1e-3)
+
+
+def test_stated_output_layout_wins_and_is_checked(tmp_path: Path) -> None:
+    path = mixed(tmp_path / "m.onnx", [4, "h", "w"], {"output_layout": "NHWC"})
+    assert TaskModel(path).logits(picture()).shape == (1, 32, 24, 32)
+    with pytest.raises(ModelError, match="output_layout 'CNHW'"):
+        TaskModel(mixed(tmp_path / "n.onnx", [4, "h", "w"], {"output_layout": "CNHW"}))
+
+
+def test_more_classes_than_pixels_per_side_keep_the_inputs_layout(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
+    node = helper.make_node("MatMul", ["image", "w"], ["logits"])
+    ends = [value("image", ["N", 16, 40, 3])], [value("logits", ["N", 16, 40, 50])]
+    path = save(tmp_path / "m.onnx", [node], *ends, {"w": weight}, STATED | {"layout": "NHWC"})
+    rgb = picture(16, 40)
+    wanted = np.einsum("ck,nhwc->nkhw", weight, rgb.astype(np.float32))
+    np.testing.assert_allclose(TaskModel(path).logits(rgb), wanted, atol=1e-2)
+
+
+@pytest.mark.parametrize(("stride", "size"), [(0, (24, 32)), (80, (160, 240))])
+def test_one_answer_for_the_whole_picture_is_no_segmentation(
+    tmp_path: Path, stride: int, size: tuple[int, int]
+) -> None:
+    pool = (
+        helper.make_node("AveragePool", ["image"], ["logits"], kernel_shape=[stride] * 2, strides=[stride] * 2)
+        if stride
+        else helper.make_node("GlobalAveragePool", ["image"], ["logits"])
+    )
+    dims = ["h", "w"] if stride else [1, 1]
+    ends = [value("image", ["N", 3, "H", "W"])], [value("logits", ["N", 3, *dims])]
+    model = TaskModel(save(tmp_path / "m.onnx", [pool], *ends, {}, STATED))
+    for ask in (model.logits, model.labels):
+        with pytest.raises(ModelError, match=r"m\.onnx.*one answer for the whole picture"):
+            ask(picture(*size))
+
+
+@pytest.mark.parametrize("count", [255, 256, 300])
+def test_labels_hold_at_most_255_classes(tmp_path: Path, count: int) -> None:
+    weight, bias = np.zeros((count, 3, 1, 1), np.float32), np.arange(count, dtype=np.float32)
+    node = helper.make_node("Conv", ["image", "w", "b"], ["logits"])
+    ends = [value("image", ["N", 3, "H", "W"])], [value("logits", ["N", count, "H", "W"])]
+    model = TaskModel(save(tmp_path / "m.onnx", [node], *ends, {"w": weight, "b": bias}, STATED))
+    if count == 255:
+        assert (model.labels(picture()) == 254).all()
+        return
+    with pytest.raises(ModelError, match=f"{count} classes; expected at most 255"):
+        model.labels(picture())
+
+
+def test_label_maps_beyond_8_bits_are_refused(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceSum", ["image", "axis"], ["sum"], keepdims=0),
+        helper.make_node("Cast", ["sum"], ["map"], to=TensorProto.INT64),
+    ]
+    ends = [value("image", ["N", 3, "H", "W"])], [value("map", ["N", "H", "W"], TensorProto.INT64)]
+    model = TaskModel(save(tmp_path / "m.onnx", nodes, *ends, {"axis": np.array([1])}, STATED))
+    assert (model.labels(np.full((4, 6, 3), 85, np.uint8)) == 255).all()
+    with pytest.raises(ModelError, match=r"labels 258\.\.258"):
+        model.labels(np.full((4, 6, 3), 86, np.uint8))
+
+
+@pytest.mark.parametrize("operator", ["Log", "Sqrt"])
+def test_logits_that_are_not_finite_are_refused(tmp_path: Path, operator: str) -> None:
+    """The logarithm of black is minus infinity; the root of what lies below the mean is NaN."""
+    node = helper.make_node(operator, ["image"], ["logits"])
+    ends = [value("image", ["N", 3, "H", "W"])], [value("logits", ["N", 3, "H", "W"])]
+    meta = STATED | ({"mean": "9,9,9"} if operator == "Sqrt" else {})
+    model = TaskModel(save(tmp_path / "m.onnx", [node], *ends, {}, meta))
+    assert model.logits(np.full((4, 6, 3), 90, np.uint8)).shape == (1, 3, 4, 6)
+    for ask in (model.logits, model.labels, model.log_probs):
+        with pytest.raises(ModelError, match=r"m\.onnx: gives NaN"):
+            ask(np.zeros((4, 6, 3), np.uint8))
+
+
 def test_label_map_network_gives_labels_but_no_logits(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["image", "w"], ["scores"], strides=[2, 2]),
