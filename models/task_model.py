@@ -30,8 +30,8 @@ class TaskModel:
 
     Layout, colour order, range, normalisation and class names come from the file's ``mrdo.*`` metadata; ``options``
     override them. The network's output is (N, C, h, w) or (N, h, w, C) logits at any resolution (brought to the
-    picture's size bilinearly; ``mrdo.output_layout`` settles a doubtful axis order) or an (N, h, w) integer label map. A fixed input size is served by resizing the picture to it and
-    the answer back.
+    picture's size bilinearly; ``mrdo.output_layout`` settles a doubtful axis order) or an (N, h, w) integer label
+    map. A fixed input size is served by resizing the picture to it and the answer back.
 
     Args:
         path: ``.onnx`` file.
