@@ -24,6 +24,7 @@ from sweeps.options import (
     coding_configs,
     coding_options,
     input_options,
+    judge_options,
     map_options,
     model_options,
     run_options,
@@ -83,6 +84,7 @@ def seconds(records: Sequence[RunRecord]) -> float:
 @coding_options(lists=True)
 @map_options
 @model_options
+@judge_options
 @run_options
 @click.option("--variant", "chosen", multiple=True, type=click.Choice(list(VARIANTS)), help="Default: all.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False))
