@@ -50,8 +50,12 @@ def psnr_yuv(reference: Sequence[NDArray[Any]], distorted: Sequence[NDArray[Any]
     """
     if len(reference) != len(distorted) or len(reference) not in (1, 3):
         raise MetricInputError(f"{len(reference)} and {len(distorted)} planes; expected 1 or 3 in both")
-    values = [psnr(a, b, bit_depth) for a, b in zip(reference, distorted, strict=True)]
-    finite = [(w, v) for w, v in zip(PLANE_WEIGHTS, values, strict=False) if math.isfinite(v)]
+    return weighted_psnr([psnr(a, b, bit_depth) for a, b in zip(reference, distorted, strict=True)])
+
+
+def weighted_psnr(planes: Sequence[float]) -> float:
+    """6:1:1 mean of the PSNR of Y, Cb and Cr (or Y alone) in dB; identical planes (inf) are left out unless all are."""
+    finite = [(w, v) for w, v in zip(PLANE_WEIGHTS, planes, strict=False) if math.isfinite(v)]
     if not finite:
         return math.inf
     return sum(w * v for w, v in finite) / sum(w for w, _ in finite)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -17,7 +16,7 @@ from encoder_bridge.frames import Frame, FrameSource, VideoFormat
 from encoder_bridge.padding import crop_planes, padded_format
 from encoder_bridge.transform import resize_planes
 from rdo_metrics.accuracy import ACCURACY_METRICS, confusion
-from rdo_metrics.psnr import PLANE_WEIGHTS, mean_psnr, sse
+from rdo_metrics.psnr import mean_psnr, sse, weighted_psnr
 
 VOID = 255
 Advance = Callable[[int], None]
@@ -60,9 +59,7 @@ class VideoScores:
             mean_psnr(int(total), samples * len(self.plane_sse), self.bit_depth)
             for total, samples in zip(totals, self.plane_samples, strict=True)
         ]
-        finite = [(w, v) for w, v in zip(PLANE_WEIGHTS, values, strict=False) if math.isfinite(v)]
-        mean = sum(w * v for w, v in finite) / sum(w for w, _ in finite) if finite else math.inf
-        return {**dict(zip("yuv", values, strict=False)), "yuv": mean}
+        return {**dict(zip("yuv", values, strict=False)), "yuv": weighted_psnr(values)}
 
     def frame_psnr(self) -> list[float]:
         """Luma PSNR of each frame in dB."""
