@@ -11,7 +11,8 @@ from typing import Any
 from encoder_bridge.errors import ConfigError
 
 GOPS = ("intra", "lowdelay", "randomaccess")
-RDO_MODES = ("psnr", "map")
+RDO_MODES = ("psnr", "map", "ctu", "map+ctu")
+MAX_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,65 @@ class MapConfig:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """One way to code a CTU.
+
+    Attributes:
+        delta_qp: added to the QP the CTU has otherwise.
+        lambda_scale: factor on λ in the decisions inside the CTU.
+        min_cu: side of the smallest CU allowed, in luma samples; 0 for no limit.
+    """
+
+    delta_qp: float = 0.0
+    lambda_scale: float = 1.0
+    min_cu: int = 0
+
+    def __post_init__(self) -> None:
+        if not abs(self.delta_qp) <= 51 or not 1 / 64 <= self.lambda_scale <= 64:
+            raise ConfigError(
+                f"candidate ΔQP {self.delta_qp:g}, λ × {self.lambda_scale:g}; expected -51 to 51 and 1/64 to 64"
+            )
+        if self.min_cu not in (0, 8, 16, 32, 64):
+            raise ConfigError(f"candidate with CUs of at least {self.min_cu}; expected 8, 16, 32 or 64, or 0 for no limit")
+
+
+@dataclass(frozen=True)
+class CandidateConfig:
+    """How the candidates of a CTU are made and judged (design §5.5).
+
+    Attributes:
+        candidates: what is tried in each CTU; the first is the encoder's own way.
+        metric: registered candidate metric ("sse", "task", "features", …) or an ``.onnx`` file.
+        context: luma samples around the CTU that the metric sees.
+        splits: side of the smallest CU whose split decision is judged as well (16, 32, 64); 0 for none.
+        alpha: factor on the calibrated α in D = α·D_metric + SSE.
+        guard: a candidate whose SSE exceeds this many times the least SSE of its CTU is never taken; None allows all.
+        internal: the encoder judges by its own SSE and asks nobody (only metric "sse").
+    """
+
+    candidates: tuple[Candidate, ...] = (Candidate(), Candidate(delta_qp=-3.0), Candidate(delta_qp=3.0))
+    metric: str = "task"
+    context: int = 32
+    splits: int = 0
+    alpha: float = 1.0
+    guard: float | None = None
+    internal: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.candidates) <= MAX_CANDIDATES:
+            raise ConfigError(f"{len(self.candidates)} candidates; expected 1 to {MAX_CANDIDATES}")
+        if self.splits not in (0, 16, 32, 64):
+            raise ConfigError(f"judged splits down to {self.splits}; expected 16, 32 or 64, or 0 for none")
+        if not 0 <= self.context <= 512:
+            raise ConfigError(f"metric context {self.context}; expected 0 to 512 luma samples")
+        if self.guard is not None and not self.guard >= 1:
+            raise ConfigError(f"guard {self.guard}; expected at least 1")
+        if self.internal and self.metric != "sse":
+            raise ConfigError(f"metric {self.metric!r} inside the encoder; expected 'sse', the only one it knows")
+        _at_least("alpha", self.alpha, 0.0)
+
+
+@dataclass(frozen=True)
 class CodingConfig:
     """Everything that can change one bit of a stream, and nothing else.
 
@@ -69,8 +129,9 @@ class CodingConfig:
         qp / crf / bitrate: exactly one is set; bitrate in kbit/s.
         scale: linear resolution factor in (0, 1]; frames are resized before coding.
         bit_depth: internal coding depth, 8 or 10.
-        rdo: "psnr" (plain) or "map" (side information from a network).
-        map: how the map is made; None unless rdo is "map".
+        rdo: "psnr" (plain), "map" (side information from a network), "ctu" (candidates judged by a metric) or "map+ctu".
+        map: how the map is made; None unless rdo has "map".
+        ctu: what is tried in each CTU and who judges; None unless rdo has "ctu".
         neutral: start the plugin with nothing to say (the third arm; the stream must equal plain).
         extra: further encoder arguments, verbatim.
     """
@@ -85,6 +146,7 @@ class CodingConfig:
     bit_depth: int = 8
     rdo: str = "psnr"
     map: MapConfig | None = None
+    ctu: CandidateConfig | None = None
     neutral: bool = False
     extra: tuple[str, ...] = ()
 
@@ -97,8 +159,10 @@ class CodingConfig:
             raise ConfigError("give exactly one of --qp, --crf, --bitrate")
         if not 0 < self.scale <= 1:
             raise ConfigError(f"scale {self.scale}; expected 0 < scale <= 1")
-        if (self.rdo == "map") != (self.map is not None):
-            raise ConfigError("a map belongs to rdo 'map', and only to it")
+        if ("map" in self.rdo) != (self.map is not None):
+            raise ConfigError("a map belongs to rdo 'map' and 'map+ctu', and only to them")
+        if ("ctu" in self.rdo) != (self.ctu is not None):
+            raise ConfigError("candidates belong to rdo 'ctu' and 'map+ctu', and only to them")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready form; equal configurations give equal dictionaries."""

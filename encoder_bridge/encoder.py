@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder_bridge.config import CodingConfig, RunOptions
+from encoder_bridge.config import Candidate, CodingConfig, RunOptions
 from encoder_bridge.frames import Frame, VideoFormat
 from encoder_bridge.registry import Registry
+
+if TYPE_CHECKING:
+    from encoder_bridge.host import FrameRecord
+    from encoder_bridge.wire import ChoiceCall
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,19 @@ class SideInfo:
         weight: (ceil(H/8), ceil(W/8)) float32, distortion weight of each 8×8 luma block, mean 1.
         qp_offset: (ceil(H/16), ceil(W/16)) float32, QP offset of each 16×16 luma block.
         lambda_scale: factor on the frame's λ.
+        candidates: ways to code a CTU, at most 16; empty turns level B off.
+        candidate_mask: (ctu rows, ctu columns) uint16, bit k allows candidate k in that CTU; None allows all.
+        judge_splits: side of the smallest CU whose split decision is judged (16, 32, 64); 0 for none.
+        choose_by_sse: the encoder judges by its own squared error and asks nobody; a control.
     """
 
     weight: NDArray[np.float32] | None = None
     qp_offset: NDArray[np.float32] | None = None
     lambda_scale: float = 1.0
+    candidates: tuple[Candidate, ...] = ()
+    candidate_mask: NDArray[np.uint16] | None = None
+    judge_splits: int = 0
+    choose_by_sse: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,16 @@ class Bitstream:
     encode_s: float
 
 
+class Judge(Protocol):
+    """Who answers an encoder's level B. Called from threads of the plugin host, ``judge`` from one at a time."""
+
+    def judge(self, calls: Sequence[ChoiceCall]) -> Sequence[Sequence[float]]:
+        """For each call one distortion per trial, in squared-error units; the least distortion + rate cost wins."""
+
+    def frame_done(self, record: FrameRecord) -> None:
+        """The encoder has finished a frame: ``record.call.poc`` will not be asked about again."""
+
+
 class Encoder(Protocol):
     """One codec. Register the class: ``@ENCODERS.register("x265")``.
 
@@ -99,9 +121,11 @@ class Encoder(Protocol):
         config: CodingConfig,
         options: RunOptions,
         output: Path,
+        judge: Judge | None = None,
     ) -> Bitstream:
         """Encode a stream of frames; ``output`` appears only when the whole stream is finished.
 
+        ``judge`` answers for the candidates that the frames' side information asks for, and hears of finished frames.
         Raises EncoderError, EncoderTimeout, PluginError, OutputError.
         """
 

@@ -26,6 +26,17 @@ extern "C" {
 
 /* mrdo_plugin_info.flags */
 #define MRDO_WANTS_PLANES 1u /* begin_frame needs the source samples; otherwise plane_count is 0 */
+#define MRDO_WANTS_CTUS 2u   /* end_frame needs mrdo_frame_result.ctus */
+
+/* mrdo_choice.level */
+#define MRDO_CHOICE_CTU 0   /* trial.candidate is an index into mrdo_side_info.candidates */
+#define MRDO_CHOICE_SPLIT 1 /* trial.candidate 0: the CU in one piece, 1: split into four */
+
+/* mrdo_choice.neighbours: CTUs beside the choice's own that are coded already, in every run, whatever the threads */
+#define MRDO_LEFT 1u
+#define MRDO_ABOVE 2u
+#define MRDO_ABOVE_LEFT 4u
+#define MRDO_ABOVE_RIGHT 8u
 
 /* mrdo_frame.slice_type */
 #define MRDO_SLICE_B 0
@@ -82,13 +93,14 @@ typedef struct mrdo_frame
     mrdo_plane planes[3];
 } mrdo_frame;
 
-/* One trial of level B: code the block at QP + delta_qp with lambda * lambda_scale. */
+/* One trial of level B: code the CTU at QP + delta_qp with lambda * lambda_scale. The QP that counts is the one after
+ * qp_offset; lambda follows it unless weights hold it. */
 typedef struct mrdo_candidate
 {
     uint32_t struct_size;
     float delta_qp;
     float lambda_scale;
-    uint32_t reserved;
+    uint32_t min_cu; /* side of the smallest CU the trial may use, in luma samples; 0: the encoder's own limit */
 } mrdo_candidate;
 
 /* Side information of one frame. Any part may be absent (NULL, count 0). Arrays are row-major, belong to the plugin
@@ -114,18 +126,25 @@ typedef struct mrdo_side_info
     const float *weight;
     const float *qp_offset;
     const mrdo_candidate *candidates; /* an encoder without level B stops with an error when this is not NULL */
+    uint32_t ctu_cols;                /* of candidate_mask */
+    uint32_t ctu_rows;
+    uint32_t judge_splits; /* side of the smallest CU, 16, 32 or 64 luma samples, whose split goes to choose(); 0: none */
+    uint32_t choose_by_sse;         /* 1: the encoder takes each trial's sse for its distortion and asks nobody */
+    const uint16_t *candidate_mask; /* of each CTU: bit k stands for candidate k, at least one; NULL: all everywhere.
+                                       A CTU with one candidate is coded that way without asking. */
 } mrdo_side_info;
 
 /* K ways to code one rectangle (luma coordinates), for choose(). */
 typedef struct mrdo_trial
 {
     uint32_t struct_size;
-    uint32_t candidate; /* index into mrdo_side_info.candidates */
+    uint32_t candidate; /* see mrdo_choice.level */
     double bits;
-    double sse; /* luma and chroma together */
+    double sse; /* plain squared error of luma and chroma together, of the part that is shown */
     uint32_t plane_count;
     uint32_t reserved;
-    mrdo_plane planes[3]; /* reconstruction of the rectangle */
+    mrdo_plane planes[3]; /* reconstruction of the rectangle, before the loop filters */
+    double rate_cost;     /* lambda * R: what the encoder adds to the trial's distortion */
 } mrdo_trial;
 
 typedef struct mrdo_choice
@@ -138,7 +157,19 @@ typedef struct mrdo_choice
     uint32_t trial_count;
     int64_t poc;
     const mrdo_trial *trials;
+    uint32_t level;
+    uint32_t neighbours;
+    double lambda; /* of this rectangle: the frame's, at the mean QP that qp_offset gives the CTU unless weights hold it */
 } mrdo_choice;
+
+/* How one CTU came out. */
+typedef struct mrdo_ctu
+{
+    uint32_t struct_size;
+    uint32_t candidate; /* that was kept; 0 without candidates */
+    float bits;         /* as the encoder's decisions estimated them */
+    float qp;           /* mean over the part that is shown */
+} mrdo_ctu;
 
 typedef struct mrdo_frame_result
 {
@@ -147,6 +178,9 @@ typedef struct mrdo_frame_result
     int64_t poc;
     uint64_t bits; /* of the whole access unit */
     double qp;     /* mean over the blocks, after all offsets */
+    uint32_t ctu_cols;
+    uint32_t ctu_rows;
+    const mrdo_ctu *ctus; /* row-major, or NULL */
 } mrdo_frame_result;
 
 typedef struct mrdo_plugin_table
@@ -158,7 +192,8 @@ typedef struct mrdo_plugin_table
     void *(*open)(const char *options, const mrdo_encoder_info *encoder, mrdo_plugin_info *info);
     /* May block until the side information is there. */
     int (*begin_frame)(void *state, const mrdo_frame *frame, mrdo_side_info *side);
-    /* Writes trial_count distortions in the units of sse; the encoder keeps the least D + lambda * R. */
+    /* Writes trial_count distortions in the units of sse; the encoder keeps the least distortion + rate_cost, the first
+     * of equals. Called from several threads at once, also for one frame. NULL: the plugin offers no level B. */
     int (*choose)(void *state, const mrdo_choice *choice, double *distortion);
     int (*end_frame)(void *state, const mrdo_frame_result *result);
     /* Of the calling thread's latest failure; state may be NULL after a failed open(). Never NULL. */

@@ -1,0 +1,1 @@
+"""Metrics that judge the candidate reconstructions of a CTU."""
