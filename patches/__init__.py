@@ -20,6 +20,7 @@ ORIGINALS: dict[str, dict[str, str]] = {
         "source/encoder/encoder.cpp": "32f65d30e98bae8148f3fd012f8d6b1235bd53ff508ef04586b290c74674fb50",
         "source/encoder/frameencoder.cpp": "2eef572691accd0fde6092607bc4cc411fa1aa571829a0c4e709e9e373923a41",
         "source/encoder/entropy.cpp": "ca1133a0b25e2b482521a258a58913450596168a97744c92af055f31964c0ec8",
+        "source/encoder/analysis.h": "06d1907c5d7574f1d1cc01eff9637214b6406fcd9d7e67fae87df25a2d6d9840",
         "source/encoder/analysis.cpp": "64acb3722a0615ff30560dbf9b25b847e2be2be2ed42ffc45cd363f0d3db9327",
         "source/encoder/search.h": "e9f40d508ba29b7f9910915740e6f5fae923aeea42ac53edc39f2d31402ea0da",
         "source/encoder/search.cpp": "150160db40adb29913816379af4a695a4b80dccc1e1c5a0ecd646ddbf4ee8d49",

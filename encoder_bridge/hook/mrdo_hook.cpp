@@ -25,6 +25,7 @@ namespace mrdo {
 
 static const double WEIGHT_MIN = 1.0 / 64, WEIGHT_MAX = 64.0, OFFSET_MAX = 51.0;
 static const double LAMBDA_SCALE_MIN = 1.0 / 64, LAMBDA_SCALE_MAX = 64.0;
+static const uint32_t CANDIDATES_MAX = 16;
 
 const char *version()
 {
@@ -69,13 +70,18 @@ static void checkGrid(const char *what, uint32_t cols, uint32_t rows, const mrdo
             encoder.height, wantCols, wantRows);
 }
 
-SideMap::SideMap(const mrdo_encoder_info &encoder, const mrdo_side_info &side)
-    : m_weightCols(0), m_weightRows(0), m_qpCols(0), m_qpRows(0), m_lambdaScale(side.lambda_scale)
+static void checkLambdaScale(double scale)
 {
-    if (!isNumber((float)m_lambdaScale) || m_lambdaScale < LAMBDA_SCALE_MIN || m_lambdaScale > LAMBDA_SCALE_MAX)
-        die("lambda scale %g from the plugin; expected 1/64 to 64", m_lambdaScale);
-    if (side.candidates || side.candidate_count)
-        die("the plugin sent candidates, but this hook has no level B; send weights and QP offsets only");
+    if (!isNumber((float)scale) || scale < LAMBDA_SCALE_MIN || scale > LAMBDA_SCALE_MAX)
+        die("lambda scale %g from the plugin; expected 1/64 to 64", scale);
+}
+
+SideMap::SideMap(const mrdo_encoder_info &encoder, const mrdo_side_info &side)
+    : m_weightCols(0), m_weightRows(0), m_qpCols(0), m_qpRows(0), m_judgeSplits(side.judge_splits),
+      m_lambdaScale(side.lambda_scale), m_variesQp(false), m_chooseBySse(side.choose_by_sse != 0)
+{
+    checkLambdaScale(m_lambdaScale);
+    readCandidates(encoder, side);
     if (side.qp_offset)
         readQp(encoder, side);
     if (side.weight)
@@ -116,6 +122,40 @@ void SideMap::readWeight(const mrdo_encoder_info &encoder, const mrdo_side_info 
         }
 }
 
+void SideMap::readCandidates(const mrdo_encoder_info &encoder, const mrdo_side_info &side)
+{
+    const uint32_t count = side.candidate_count, cols = blocks(encoder.width, encoder.ctu_size),
+                   rows = blocks(encoder.height, encoder.ctu_size);
+    if (count > CANDIDATES_MAX || (count != 0) != (side.candidates != NULL))
+        die("%u candidates%s; expected at most %u", count, side.candidates ? "" : ", none given", CANDIDATES_MAX);
+    if (m_judgeSplits && m_judgeSplits != 16 && m_judgeSplits != 32 && m_judgeSplits != 64)
+        die("splits to be judged down to %u; expected 16, 32 or 64", m_judgeSplits);
+    for (uint32_t i = 0; i < count; i++)
+    {
+        const mrdo_candidate &c = side.candidates[i];
+        if (!isNumber(c.delta_qp) || fabs(c.delta_qp) > OFFSET_MAX)
+            die("candidate %u changes the QP by %g; expected -51 to 51", i, c.delta_qp);
+        checkLambdaScale(c.lambda_scale);
+        m_variesQp = m_variesQp || c.delta_qp != 0;
+        m_candidates.push_back(c);
+    }
+    if (!side.candidate_mask)
+        return;
+    if (side.ctu_cols != cols || side.ctu_rows != rows)
+        die("candidate mask of %ux%u CTUs; expected %ux%u", side.ctu_cols, side.ctu_rows, cols, rows);
+    m_mask.assign(side.candidate_mask, side.candidate_mask + cols * rows);
+    for (uint32_t i = 0; i < cols * rows; i++)
+        if (!m_mask[i] || m_mask[i] >> count)
+            die("candidate mask %#x of CTU %u; expected some of %u candidates", m_mask[i], i, count);
+}
+
+double SideMap::worth(uint32_t x, uint32_t y, uint32_t width, uint32_t height) const
+{
+    if (hasWeight())
+        return (double)meanWeight(x, y, width, height) / ONE;
+    return hasQp() ? pow(2.0, -qpOffset(x, y, width, height) / 3) : 1.0;
+}
+
 uint32_t SideMap::meanWeight(uint32_t x, uint32_t y, uint32_t width, uint32_t height) const
 {
     if (width <= 8 && height <= 8)
@@ -128,12 +168,12 @@ uint32_t SideMap::meanWeight(uint32_t x, uint32_t y, uint32_t width, uint32_t he
     return (uint32_t)((sum + count / 2) / count);
 }
 
-double SideMap::qpOffset(uint32_t x, uint32_t y, uint32_t size) const
+double SideMap::qpOffset(uint32_t x, uint32_t y, uint32_t width, uint32_t height) const
 {
     double sum = 0;
     uint32_t count = 0;
-    for (uint32_t row = y >> 4; row <= (y + size - 1) >> 4 && row < m_qpRows; row++)
-        for (uint32_t col = x >> 4; col <= (x + size - 1) >> 4 && col < m_qpCols; col++, count++)
+    for (uint32_t row = y >> 4; row <= (y + height - 1) >> 4 && row < m_qpRows; row++)
+        for (uint32_t col = x >> 4; col <= (x + width - 1) >> 4 && col < m_qpCols; col++, count++)
             sum += m_qp[row * m_qpCols + col];
     return count ? sum / count : 0;
 }
@@ -192,6 +232,8 @@ uint32_t Plugin::quantGroup() const
     const uint32_t ctu = m_encoder.ctu_size, least = m_encoder.min_cu_size, group = m_info.quant_group;
     if (!group)
         return ctu < 32 ? ctu : least > 32 ? least : 32;
+    if (group == MRDO_GROUP_CTU)
+        return ctu;
     if (group != 16 && group != 32 && group != 64)
         die("quantisation group %u; expected 16, 32 or 64", group);
     if (group > ctu || group < least)
@@ -213,6 +255,32 @@ void Plugin::end(const mrdo_frame_result &result) const
 {
     if (m_table->end_frame(m_state, &result))
         die("plugin %s, frame %lld: %s", m_table->name, (long long)result.poc, m_table->last_error(m_state));
+}
+
+uint32_t Plugin::choose(const mrdo_choice &choice, bool bySse) const
+{
+    double distortion[CANDIDATES_MAX];
+    if (!bySse && !m_table->choose)
+        die("plugin %s sent candidates and has no function to choose among them", m_table->name);
+    if (!bySse && m_table->choose(m_state, &choice, distortion))
+        die("plugin %s, frame %lld, block %u,%u: %s", m_table->name, (long long)choice.poc, choice.x, choice.y,
+            m_table->last_error(m_state));
+    uint32_t best = 0;
+    double least = 0;
+    for (uint32_t i = 0; i < choice.trial_count; i++)
+    {
+        const double d = bySse ? choice.trials[i].sse : distortion[i];
+        if (!isNumber((float)d))
+            die("plugin %s, frame %lld, block %u,%u: distortion of trial %u is not a number", m_table->name,
+                (long long)choice.poc, choice.x, choice.y, i);
+        const double cost = d + choice.trials[i].rate_cost;
+        if (!i || cost < least)
+        {
+            least = cost;
+            best = i;
+        }
+    }
+    return best;
 }
 
 } // namespace mrdo

@@ -30,10 +30,22 @@ public:
 
     bool hasWeight() const { return !m_weight.empty(); }
     bool hasQp() const { return !m_qp.empty(); }
-    /* Both given: lambda stays at the frame's QP and weight() is the full one. */
-    bool fixesLambda() const { return hasWeight() && hasQp(); }
+    /* Weights and a QP that varies: lambda stays at the frame's QP and weight() is the full one. */
+    bool fixesLambda() const { return hasWeight() && (hasQp() || m_variesQp); }
     double lambdaScale() const { return m_lambdaScale; }
-    bool neutral() const { return !hasWeight() && !hasQp() && m_lambdaScale == 1.0; }
+    bool neutral() const { return !hasWeight() && !hasQp() && m_lambdaScale == 1.0 && !hasLevelB(); }
+
+    /* Level B: either part of it. */
+    bool hasLevelB() const { return !m_candidates.empty() || m_judgeSplits; }
+    const std::vector<mrdo_candidate> &candidates() const { return m_candidates; }
+    /* Bit k: try candidate k in that CTU (raster order). */
+    uint32_t candidateMask(uint32_t ctu) const { return m_mask.empty() ? (1u << m_candidates.size()) - 1 : m_mask[ctu]; }
+    /* Some candidate changes the QP. */
+    bool variesQp() const { return m_variesQp; }
+    uint32_t judgeSplits() const { return m_judgeSplits; }
+    bool chooseBySse() const { return m_chooseBySse; }
+    /* What weights and QP offsets together say a squared error in the rectangle is worth; 1 without either. */
+    double worth(uint32_t x, uint32_t y, uint32_t width, uint32_t height) const;
 
     /* Weight of the 8x8 block that holds luma sample (x, y). */
     uint32_t weight(uint32_t x, uint32_t y) const
@@ -42,16 +54,20 @@ public:
     }
     /* Mean weight of a rectangle, in luma samples. */
     uint32_t meanWeight(uint32_t x, uint32_t y, uint32_t width, uint32_t height) const;
-    /* Mean QP offset of a square; the part outside the picture does not count. */
-    double qpOffset(uint32_t x, uint32_t y, uint32_t size) const;
+    /* Mean QP offset of a rectangle; the part outside the picture does not count. */
+    double qpOffset(uint32_t x, uint32_t y, uint32_t width, uint32_t height) const;
 
 private:
     static uint32_t clamp(uint32_t i, uint32_t count) { return i < count ? i : count - 1; }
     void readQp(const mrdo_encoder_info &encoder, const mrdo_side_info &side);
     void readWeight(const mrdo_encoder_info &encoder, const mrdo_side_info &side);
+    void readCandidates(const mrdo_encoder_info &encoder, const mrdo_side_info &side);
 
-    uint32_t m_weightCols, m_weightRows, m_qpCols, m_qpRows;
+    uint32_t m_weightCols, m_weightRows, m_qpCols, m_qpRows, m_judgeSplits;
     double m_lambdaScale;
+    bool m_variesQp, m_chooseBySse;
+    std::vector<mrdo_candidate> m_candidates;
+    std::vector<uint16_t> m_mask;
     std::vector<uint32_t> m_weight;
     std::vector<float> m_qp;
 };
@@ -67,11 +83,14 @@ public:
     bool active() const { return m_state != 0; }
     const mrdo_encoder_info &encoder() const { return m_encoder; }
     bool wantsPlanes() const { return (m_info.flags & MRDO_WANTS_PLANES) != 0; }
+    bool wantsCtus() const { return (m_info.flags & MRDO_WANTS_CTUS) != 0; }
     /* Group size the plugin asked for, checked against the encoder's block sizes. */
     uint32_t quantGroup() const;
     /* Blocks until the plugin has answered; what side points to lives until end(). */
     void begin(const mrdo_frame &frame, mrdo_side_info &side) const;
     void end(const mrdo_frame_result &result) const;
+    /* Index of the trial to keep. */
+    uint32_t choose(const mrdo_choice &choice, bool bySse) const;
 
 private:
     Plugin(const Plugin &);

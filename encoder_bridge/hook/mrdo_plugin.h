@@ -28,6 +28,9 @@ extern "C" {
 #define MRDO_WANTS_PLANES 1u /* begin_frame needs the source samples; otherwise plane_count is 0 */
 #define MRDO_WANTS_CTUS 2u   /* end_frame needs mrdo_frame_result.ctus */
 
+/* mrdo_plugin_info.quant_group */
+#define MRDO_GROUP_CTU 1u /* one group a CTU */
+
 /* mrdo_choice.level */
 #define MRDO_CHOICE_CTU 0   /* trial.candidate is an index into mrdo_side_info.candidates */
 #define MRDO_CHOICE_SPLIT 1 /* trial.candidate 0: the CU in one piece, 1: split into four */
@@ -65,7 +68,8 @@ typedef struct mrdo_plugin_info
 {
     uint32_t struct_size;
     uint32_t flags;
-    uint32_t quant_group; /* side of a quantisation group, 16, 32 or 64 luma samples; 0: 32, or the CTU where smaller */
+    uint32_t quant_group; /* side of a quantisation group, 16, 32 or 64 luma samples, or MRDO_GROUP_CTU;
+                             0: 32, or the CTU where smaller */
     uint32_t reserved;
 } mrdo_plugin_info;
 
@@ -159,7 +163,7 @@ typedef struct mrdo_choice
     const mrdo_trial *trials;
     uint32_t level;
     uint32_t neighbours;
-    double lambda; /* of this rectangle: the frame's, at the mean QP that qp_offset gives the CTU unless weights hold it */
+    double lambda; /* of this rectangle: the frame's over what weight and qp_offset together say an error there is worth */
 } mrdo_choice;
 
 /* How one CTU came out. */

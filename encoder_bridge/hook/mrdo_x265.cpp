@@ -23,21 +23,36 @@ inline int tableQp(double qp) { return x265_clip3(QP_MIN, QP_MAX_MAX, (int)(qp +
 inline uint64_t fix8(double value) { return (uint64_t)floor(256.0 * value); }
 
 /* Over the 4x4 blocks that are shown; x265's own average counts what the last CTUs have outside the picture. */
+void addQp(const CUData& ctu, const mrdo_encoder_info& encoder, int64_t& sum, uint32_t& count)
+{
+    for (uint32_t part = 0; part < ctu.m_numPartitions; part++)
+        if (lumaX(ctu, part) < encoder.width && lumaY(ctu, part) < encoder.height)
+        {
+            sum += ctu.m_qp[part];
+            count++;
+        }
+}
+
 double meanQp(const FrameData& data, const mrdo_encoder_info& encoder)
 {
     int64_t sum = 0;
     uint32_t count = 0;
     for (uint32_t addr = 0; addr < data.m_slice->m_sps->numCUsInFrame; addr++)
-    {
-        const CUData& ctu = data.m_picCTU[addr];
-        for (uint32_t part = 0; part < ctu.m_numPartitions; part++)
-            if (lumaX(ctu, part) < encoder.width && lumaY(ctu, part) < encoder.height)
-            {
-                sum += ctu.m_qp[part];
-                count++;
-            }
-    }
+        addQp(data.m_picCTU[addr], encoder, sum, count);
     return (double)sum / count;
+}
+
+mrdo_ctu ctuResult(const FrameData& data, uint32_t addr, const mrdo_encoder_info& encoder)
+{
+    int64_t sum = 0;
+    uint32_t count = 0;
+    addQp(data.m_picCTU[addr], encoder, sum, count);
+    mrdo_ctu out;
+    out.struct_size = sizeof(out);
+    out.candidate = data.m_mrdo ? data.m_mrdo->kept(addr) : 0;
+    out.bits = (float)data.m_cuStat[addr].totalBits;
+    out.qp = (float)((double)sum / count);
+    return out;
 }
 
 /* All-intra streams repeat the headers in every frame; the picture's own PPS then takes the place of the unused one. */
@@ -107,6 +122,25 @@ void MrdoEncoder::refuseUnsupported(const x265_param& param, const MrdoSide& sid
         mrdo::die("QP map with --lossless, which has no QP; leave one of them out");
     if (side.hasQp() && (param.bEnableRdRefine || param.bOptCUDeltaQP))
         mrdo::die("QP map with --rd-refine or --opt-cu-delta-qp, which choose the QP themselves; leave them out");
+    if (side.hasLevelB())
+        refuseLevelB(param, side);
+}
+
+/* What keeps a state of its own that a second trial of a CTU would find changed. */
+void MrdoEncoder::refuseLevelB(const x265_param& param, const MrdoSide& side) const
+{
+    if (param.noiseReductionIntra || param.noiseReductionInter)
+        mrdo::die("candidates with --nr-intra or --nr-inter, which learn from every trial; leave them out");
+    if (param.rc.vbvBufferSize)
+        mrdo::die("candidates with --vbv-bufsize, which codes rows twice; leave it out");
+    if (param.bEnableRdRefine || param.bOptCUDeltaQP || param.bDynamicRefine)
+        mrdo::die("candidates with --rd-refine, --opt-cu-delta-qp or --dynamic-refine; leave them out");
+    if (param.analysisSave || param.analysisSaveReuseLevel || param.bCTUInfo || param.analysisMultiPassRefine)
+        mrdo::die("candidates with saved or shared analysis, which would hold the last trial; leave it out");
+    if (side.variesQp() && param.bLossless)
+        mrdo::die("candidates that change the QP with --lossless, which has none; leave one of them out");
+    if (side.judgeSplits() && param.rdLevel < 2)
+        mrdo::die("judged splits with --rd %d, which compares no reconstructions; expected --rd 2 or more", param.rdLevel);
 }
 
 void MrdoEncoder::useDeltaQp(Frame& frame, const PPS& pps, NALList& nals)
@@ -149,13 +183,13 @@ void MrdoEncoder::beginFrame(Frame& frame, const PPS& pps, NALList& nals)
 
     mrdo_side_info answer;
     m_plugin.begin(info, answer);
-    MrdoSide* side = new MrdoSide(m_plugin.encoder(), answer);
+    MrdoSide* side = new MrdoSide(m_plugin, answer, data.m_slice->m_sps->numCUsInFrame);
     data.m_slice->m_pps = &pps; /* FrameData and its slice are used again and again */
     if (frame.m_lowres.bKeyframe && frame.m_param->bRepeatHeaders)
         m_ppsSent = false;
     if (!side->neutral())
         refuseUnsupported(*frame.m_param, *side);
-    if (side->hasQp())
+    if (side->hasQp() || side->variesQp())
         useDeltaQp(frame, pps, nals);
     delete data.m_mrdo;
     data.m_mrdo = side;
@@ -173,6 +207,15 @@ void MrdoEncoder::endFrame(Frame& frame, uint64_t bits)
     result.poc = frame.m_poc;
     result.bits = bits;
     result.qp = meanQp(data, m_plugin.encoder());
+    std::vector<mrdo_ctu> ctus;
+    if (m_plugin.wantsCtus())
+    {
+        result.ctu_cols = data.m_slice->m_sps->numCuInWidth;
+        result.ctu_rows = data.m_slice->m_sps->numCuInHeight;
+        for (uint32_t addr = 0; addr < data.m_slice->m_sps->numCUsInFrame; addr++)
+            ctus.push_back(ctuResult(data, addr, m_plugin.encoder()));
+        result.ctus = &ctus[0];
+    }
     m_plugin.end(result);
     delete data.m_mrdo;
     data.m_mrdo = NULL;
@@ -203,14 +246,18 @@ sse_t mrdoExtraSse(const CUData& cu, uint32_t absPartIdx, int plane, int width, 
 double mrdoQp(const CUData& ctu, const CUGeom& geom, double qp)
 {
     const MrdoSide* side = ctu.m_encData->m_mrdo;
-    if (!side || !side->hasQp())
+    const mrdo_candidate* trial = side ? side->trial(ctu.m_cuAddr) : NULL;
+    if (!side || (!side->hasQp() && !(trial && trial->delta_qp != 0)))
         return qp;
-    const double offset = side->qpOffset(lumaX(ctu, geom.absPartIdx), lumaY(ctu, geom.absPartIdx), 1 << geom.log2CUSize);
+    const uint32_t size = 1 << geom.log2CUSize;
+    double offset = trial ? trial->delta_qp : 0;
+    if (side->hasQp())
+        offset += side->qpOffset(lumaX(ctu, geom.absPartIdx), lumaY(ctu, geom.absPartIdx), size, size);
     /* rate control may stand above the largest codable QP; an offset must not lift a block there */
     return x265_clip3((double)QP_MIN, X265_MAX((double)QP_MAX_SPEC, qp), qp + offset);
 }
 
-static int frameQp(const CUData& cu)
+int mrdoFrameQp(const CUData& cu)
 {
     return tableQp(cu.m_encData->m_cuStat[cu.m_cuAddr].baseQp);
 }
@@ -218,22 +265,27 @@ static int frameQp(const CUData& cu)
 void mrdoSetLambda(RDCost& cost, const CUData& ctu)
 {
     const MrdoSide* side = ctu.m_encData->m_mrdo;
-    if (!side || (!side->fixesLambda() && side->lambdaScale() == 1.0))
+    if (!side)
+        return;
+    const double scale = side->lambdaScaleOf(ctu.m_cuAddr);
+    if (!side->fixesLambda() && scale == 1.0)
         return;
     /* m_lambda follows the QP: SATD decisions see no weights, the QP stands for them there */
-    const int qp = side->fixesLambda() ? frameQp(ctu) : cost.m_qp;
-    cost.m_lambda2 = fix8(x265_lambda2_tab[qp] * side->lambdaScale());
-    cost.m_lambda = fix8(x265_lambda_tab[cost.m_qp] * sqrt(side->lambdaScale()));
+    const int qp = side->fixesLambda() ? mrdoFrameQp(ctu) : cost.m_qp;
+    cost.m_lambda2 = fix8(x265_lambda2_tab[qp] * scale);
+    cost.m_lambda = fix8(x265_lambda_tab[cost.m_qp] * sqrt(scale));
 }
 
 int64_t mrdoRdoqLambda(const CUData& cu, uint32_t absPartIdx, uint32_t log2Size, bool luma, int64_t lambda2)
 {
     const MrdoSide* side = cu.m_encData->m_mrdo;
-    if (!side || (!side->hasWeight() && side->lambdaScale() == 1.0))
+    if (!side)
         return lambda2;
-    double factor = side->lambdaScale();
+    double factor = side->lambdaScaleOf(cu.m_cuAddr);
+    if (!side->hasWeight() && factor == 1.0)
+        return lambda2;
     if (side->fixesLambda())
-        factor *= x265_lambda2_tab[frameQp(cu)] / x265_lambda2_tab[x265_clip3(QP_MIN, QP_MAX_SPEC, (int)cu.m_qp[absPartIdx])];
+        factor *= x265_lambda2_tab[mrdoFrameQp(cu)] / x265_lambda2_tab[x265_clip3(QP_MIN, QP_MAX_SPEC, (int)cu.m_qp[absPartIdx])];
     if (side->hasWeight())
     {
         const uint32_t width = 1 << (log2Size + (luma ? 0 : cu.m_hChromaShift));
@@ -251,8 +303,8 @@ MrdoSatdLambda::MrdoSatdLambda(RDCost& cost, const CUData& cu, uint32_t absPartI
         return;
     const uint32_t size = 1 << log2Size;
     const double weight = side->meanWeight(lumaX(cu, absPartIdx), lumaY(cu, absPartIdx), size, size);
-    const int qp = side->fixesLambda() ? frameQp(cu) : cost.m_qp;
-    cost.m_lambda = fix8(x265_lambda_tab[qp] * sqrt(side->lambdaScale() * mrdo::SideMap::ONE / weight));
+    const int qp = side->fixesLambda() ? mrdoFrameQp(cu) : cost.m_qp;
+    cost.m_lambda = fix8(x265_lambda_tab[qp] * sqrt(side->lambdaScaleOf(cu.m_cuAddr) * mrdo::SideMap::ONE / weight));
 }
 
 }

@@ -21,7 +21,31 @@ class NALList;
 class MrdoSide : public mrdo::SideMap
 {
 public:
-    MrdoSide(const mrdo_encoder_info& encoder, const mrdo_side_info& side) : mrdo::SideMap(encoder, side) {}
+    MrdoSide(const mrdo::Plugin& plugin, const mrdo_side_info& side, uint32_t ctus)
+        : mrdo::SideMap(plugin.encoder(), side), m_plugin(plugin), m_trial(hasLevelB() ? ctus : 0, (const mrdo_candidate*)0)
+        , m_kept(hasLevelB() ? ctus : 0, 0) {}
+
+    const mrdo::Plugin& plugin() const { return m_plugin; }
+
+    /* The candidate a CTU is being coded as, NULL outside trials. One thread at a time works on a CTU, but with --pmode
+     * others look: hence kept here and not with the thread. */
+    const mrdo_candidate* trial(uint32_t ctu) const { return m_trial.empty() ? NULL : m_trial[ctu]; }
+    void setTrial(uint32_t ctu, const mrdo_candidate* candidate) { m_trial[ctu] = candidate; }
+    uint32_t kept(uint32_t ctu) const { return m_kept.empty() ? 0 : m_kept[ctu]; }
+    void keep(uint32_t ctu, uint32_t candidate) { m_kept[ctu] = (uint8_t)candidate; }
+
+    double lambdaScaleOf(uint32_t ctu) const
+    {
+        const mrdo_candidate* t = trial(ctu);
+        return t ? lambdaScale() * t->lambda_scale : lambdaScale();
+    }
+
+private:
+    MrdoSide& operator=(const MrdoSide&);
+
+    const mrdo::Plugin&                m_plugin;
+    std::vector<const mrdo_candidate*> m_trial;
+    std::vector<uint8_t>               m_kept;
 };
 
 /* One per Encoder object. */
@@ -37,6 +61,7 @@ public:
 
 private:
     void refuseUnsupported(const x265_param& param, const MrdoSide& side) const;
+    void refuseLevelB(const x265_param& param, const MrdoSide& side) const;
     void useDeltaQp(Frame& frame, const PPS& pps, NALList& nals);
 
     mrdo::Plugin m_plugin;
@@ -93,6 +118,9 @@ inline void mrdoWeightCu(const CUData& cu, const Yuv& fenc, const Yuv& recon, ss
 
 /* QP of a CU as rate control and AQ want it, with the map's offset added. */
 double mrdoQp(const CUData& ctu, const CUGeom& geom, double qp);
+
+/* Rate control's QP of a CTU, before any offset. */
+int mrdoFrameQp(const CUData& cu);
 
 /* After RDCost::setQP: lambda scale, and lambda at the frame's QP where weights and a QP map meet. */
 void mrdoSetLambda(RDCost& cost, const CUData& ctu);
