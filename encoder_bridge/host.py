@@ -14,18 +14,18 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol, runtime_checkable
 
 from encoder_bridge import wire
-from encoder_bridge.encoder import SideInfo
+from encoder_bridge.encoder import Judge, SideInfo
 from encoder_bridge.errors import ConfigError, PluginError
-from encoder_bridge.wire import ChoiceCall, EncoderHello, FrameCall, FrameResult, Message
+from encoder_bridge.judging import JudgeQueue, JudgeStats
+from encoder_bridge.side import asks, checked_side
+from encoder_bridge.wire import EncoderHello, FrameCall, FrameResult, Memory, Message
 
 EXIT_STATUS = 86
 """Exit status of an encoder that stopped because of its plugin; its stderr then has a line ``mrdo: error: …``."""
@@ -33,30 +33,50 @@ EXIT_STATUS = 86
 _LONGEST_SOCKET_PATH = 100
 _HEARTBEAT_S = 1.0
 
-ChooseHandler = Callable[[ChoiceCall], Sequence[float]]
-FrameHandler = Callable[["FrameRecord"], None]
-
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """What the encoder did with one frame: the call, the result, and how long it waited for side information (s)."""
+    """What the encoder did with one frame.
+
+    Attributes:
+        call: how the frame was begun.
+        result: how it came out.
+        wait_s: how long the encoder waited for its side information, in seconds.
+        encoder: whose frame it is.
+    """
 
     call: FrameCall
     result: FrameResult
     wait_s: float
+    encoder: EncoderHello | None = None
 
 
 @dataclass
 class HostStats:
-    """Counters of one host; times in seconds."""
+    """Counters of one host; times in seconds. ``judging`` is what level B cost."""
 
     encoders: list[EncoderHello] = field(default_factory=list)
     begun: int = 0
     ended: int = 0
-    choices: int = 0
     wait_s: float = 0.0
     longest_wait_s: float = 0.0
     most_published: int = 0
+    judging: JudgeStats = field(default_factory=JudgeStats)
+
+
+@runtime_checkable
+class StatsListener(Protocol):
+    """A judge that also has ``finished`` is told a host's counters once its encode has ended without an error."""
+
+    def finished(self, stats: HostStats) -> None:
+        """Called from the main thread."""
+
+
+@dataclass(eq=False)
+class _Connection:
+    socket: socket.socket
+    encoder: EncoderHello | None = None
+    memory: Memory | None = None
 
 
 class PluginHost:
@@ -64,10 +84,12 @@ class PluginHost:
 
     Args:
         plugin: the plugin's shared library (``BuildInfo`` of a hooked build has it beside the binary).
-        quant_group: side of a quantisation group in luma samples (16, 32, 64), 0 for the encoder's default.
+        quant_group: side of a quantisation group in luma samples (16, 32, 64), ``wire.GROUP_CTU`` for one a CTU, 0 for
+            the encoder's default.
         wants_planes: have the encoder send the source samples of each frame.
-        choose: judges the candidates of level B: one distortion in squared-error units per trial (lower is better).
-        on_frame: called from a serving thread when the encoder has finished a frame.
+        judge: answers for the candidates of level B, and hears of finished frames from a serving thread.
+        wants_ctus: have the encoder say how each CTU came out (``FrameResult.ctus``).
+        judge_timeout_s: a judge that takes longer over one batch has stalled; the encode then stops.
         silence_s: the plugin gives up when the host shows no sign of life for so long.
     """
 
@@ -77,17 +99,20 @@ class PluginHost:
         *,
         quant_group: int = 0,
         wants_planes: bool = False,
-        choose: ChooseHandler | None = None,
-        on_frame: FrameHandler | None = None,
+        judge: Judge | None = None,
+        wants_ctus: bool = False,
+        judge_timeout_s: float = 600.0,
         silence_s: float = 30.0,
     ) -> None:
-        if quant_group not in (0, 16, 32, 64):
+        if quant_group not in (0, wire.GROUP_CTU, 16, 32, 64):
             raise ConfigError(f"quantisation group {quant_group}; expected 0, 16, 32 or 64")
         self.plugin = plugin
         self.stats = HostStats()
-        self._agreed = wire.HELLO_OK.pack(wire.WANTS_PLANES if wants_planes else 0, quant_group)
-        self._choose = choose
-        self._on_frame = on_frame
+        flags = (wire.WANTS_PLANES if wants_planes else 0) | (wire.WANTS_CTUS if wants_ctus else 0)
+        self._agreed = wire.HELLO_OK.pack(flags, quant_group)
+        self._judge = judge
+        self._judge_timeout_s = judge_timeout_s
+        self._queue: JudgeQueue | None = None
         self._silence_s = silence_s
         self._state = threading.Condition()
         self._published: dict[int, bytes] = {}
@@ -107,6 +132,9 @@ class PluginHost:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(self._folder / "s"))
         self._listener.listen(64)
+        if self._judge is not None:
+            self._queue = JudgeQueue(self._judge, self.fail, self._judge_timeout_s)
+            self.stats.judging = self._queue.stats
         self._start(self._accept, self._listener)
         return self
 
@@ -114,6 +142,8 @@ class PluginHost:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if kind is None and self._failure is None and isinstance(self._judge, StatsListener):
+            self._judge.finished(self.stats)
 
     def env(self) -> dict[str, str]:
         """The variables that make an encoder load the plugin and find this host."""
@@ -127,7 +157,10 @@ class PluginHost:
 
         Raises ConfigError for arrays that no encoder could use, PluginError when the host has failed already.
         """
-        payload = wire.pack_side(_checked(poc, info or SideInfo()))
+        side = checked_side(poc, info or SideInfo())
+        if self._judge is None and asks(side):
+            raise ConfigError(f"candidates of frame {poc}, but no judge to choose among them; give encode() a judge")
+        payload = wire.pack_side(side)
         self.check()
         with self._state:
             if poc in self._published:
@@ -155,6 +188,11 @@ class PluginHost:
                 raise self._failure
             raise PluginError(f"plugin host: {_describe(self._failure)}") from self._failure
 
+    def progress(self) -> object:
+        """A value that changes whenever the encode has gone on, or is rightly waiting for the judge."""
+        judging = time.monotonic() if self._queue is not None and self._queue.busy else 0.0
+        return self.stats.begun, self.stats.ended, self.stats.judging.calls, judging
+
     @property
     def waiting(self) -> list[int]:
         """Frames the encoder has begun and not ended."""
@@ -171,6 +209,8 @@ class PluginHost:
             with contextlib.suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
             open_socket.close()
+        if self._queue is not None:
+            self._queue.close()
         for thread in self._threads:
             thread.join(timeout=5)
         if self._folder is not None:
@@ -194,10 +234,11 @@ class PluginHost:
                 self._connections.add(connection)
             self._start(self._serve, connection)
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connected: socket.socket) -> None:
+        connection = _Connection(connected)
         try:
-            with connection:
-                while (message := wire.receive(connection)) is not None and message[0] is not Message.BYE:
+            with connected:
+                while (message := wire.receive(connected)) is not None and message[0] is not Message.BYE:
                     self._answer(connection, *message)
         except OSError as error:
             if not self._closing and not _is_disconnect(error):
@@ -206,37 +247,39 @@ class PluginHost:
             self.fail(error)
         finally:
             with self._state:
-                self._connections.discard(connection)
+                self._connections.discard(connected)
 
-    def _answer(self, connection: socket.socket, kind: Message, payload: bytes, memory: int | None) -> None:
+    def _answer(self, connection: _Connection, kind: Message, payload: bytes, passed: int | None) -> None:
         try:
+            memory = None if passed is None else wire.map_memory(passed)
             answer = self._handle(connection, kind, payload, memory)
-        except OSError:
-            raise
         except Exception as error:
+            if isinstance(error, OSError) and _is_disconnect(error):
+                raise
             self.fail(error)
-            wire.send(connection, Message.ERROR, _describe(error).encode()[:480])
+            wire.send(connection.socket, Message.ERROR, _describe(error).encode()[:480])
             return
         finally:
-            wire.close(memory)
-        wire.send(connection, *answer)
+            wire.close(passed)
+        wire.send(connection.socket, *answer)
 
     def _handle(
-        self, connection: socket.socket, kind: Message, payload: bytes, memory: int | None
+        self, connection: _Connection, kind: Message, payload: bytes, memory: Memory | None
     ) -> tuple[Message, bytes]:
+        if kind is Message.CHOOSE:
+            connection.memory = memory or connection.memory
+            return Message.CHOSEN, self._choose(connection, payload)
+        if kind is Message.BEGIN:
+            return Message.SIDE, self._begin(connection.socket, wire.unpack_begin(payload, memory))
+        if kind is Message.END:
+            self._end(wire.unpack_end(payload), connection.encoder)
+            return Message.ACK, b""
         if kind is Message.HELLO:
+            connection.encoder = hello = EncoderHello.unpack(payload)
             with self._state:
-                hello = EncoderHello.unpack(payload)
                 if all(known.encoder_id != hello.encoder_id for known in self.stats.encoders):
                     self.stats.encoders.append(hello)
             return Message.HELLO_OK, self._agreed
-        if kind is Message.BEGIN:
-            return Message.SIDE, self._begin(connection, wire.unpack_begin(payload, memory))
-        if kind is Message.END:
-            self._end(wire.unpack_end(payload))
-            return Message.ACK, b""
-        if kind is Message.CHOOSE:
-            return Message.CHOSEN, self._judge(wire.unpack_choice(payload, memory))
         raise PluginError(f"message {kind!r} from the plugin; expected a request")
 
     def _begin(self, connection: socket.socket, call: FrameCall) -> bytes:
@@ -274,7 +317,7 @@ class PluginHost:
         past_end = self._last_poc is not None and poc > self._last_poc
         return poc in self._published or past_end or self._closing or self._failure is not None
 
-    def _end(self, result: FrameResult) -> None:
+    def _end(self, result: FrameResult, encoder: EncoderHello | None) -> None:
         self.check()
         with self._state:
             self._published.pop(result.poc, None)
@@ -282,19 +325,26 @@ class PluginHost:
             self.stats.ended += 1
         if call is None:
             raise PluginError(f"frame {result.poc} ended without having begun")
-        if self._on_frame is not None:
-            self._on_frame(FrameRecord(call, result, waited))
+        if self._judge is not None:
+            self._judge.frame_done(FrameRecord(call, result, waited, encoder))
 
-    def _judge(self, call: ChoiceCall) -> bytes:
+    def _choose(self, connection: _Connection, payload: bytes) -> bytes:
         self.check()
-        if self._choose is None:
-            raise PluginError("the encoder asked for a choice, but this host has no choose handler")
-        distortion: NDArray[np.float64] = np.asarray(self._choose(call), np.float64)
-        if distortion.shape != (len(call.trials),) or not np.isfinite(distortion).all():
-            raise PluginError(f"choose handler returned {distortion}; expected {len(call.trials)} finite distortions")
+        if self._queue is None:
+            raise PluginError("the encoder asked for a choice, but this host has no judge")
+        ctu_size = connection.encoder.ctu_size if connection.encoder is not None else 64
+        call = wire.unpack_choice(payload, connection.memory, ctu_size, self._frame)
+        for answer in self._queue.ask(call):
+            if answer is not None:
+                return answer
+            wire.send(connection.socket, Message.WAIT)
+        raise AssertionError("unreachable: ask() ends with an answer or an error")
+
+    def _frame(self, poc: int) -> FrameCall:
         with self._state:
-            self.stats.choices += 1
-        return distortion.tobytes()
+            if poc not in self._open_frames:
+                raise PluginError(f"a choice in frame {poc}, which was not begun")
+            return self._open_frames[poc][0]
 
 
 def _private_folder() -> Path:
@@ -304,25 +354,6 @@ def _private_folder() -> Path:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="mrdo-", dir="/tmp"))
     return folder
-
-
-def _checked(poc: int, info: SideInfo) -> SideInfo:
-    for name, values, low in (("weights", info.weight, True), ("QP offsets", info.qp_offset, False)):
-        if values is None:
-            continue
-        if values.ndim != 2 or not values.size:
-            raise ConfigError(f"{name} of frame {poc} have shape {values.shape}; expected (rows, columns)")
-        if not np.isfinite(values).all() or (low and not (values > 0).all()):
-            wanted = "finite positive" if low else "finite"
-            raise ConfigError(f"{name} of frame {poc} hold {_worst(values, low)}; expected {wanted} numbers")
-    if not info.lambda_scale > 0:
-        raise ConfigError(f"lambda scale {info.lambda_scale} of frame {poc}; expected a positive number")
-    return info
-
-
-def _worst(values: NDArray[np.float32], positive: bool) -> float:
-    bad = ~np.isfinite(values) | ((values <= 0) if positive else False)
-    return float(values[bad][0])
 
 
 def _is_disconnect(error: OSError) -> bool:

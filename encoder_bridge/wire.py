@@ -6,31 +6,42 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder_bridge.encoder import SideInfo
 from encoder_bridge.errors import PluginError
 from encoder_bridge.frames import Plane
 
-VERSION = 1
+VERSION = 2
 MAX_SIZE = 64 << 20
-MAX_CANDIDATES = 16
 WANTS_PLANES = 1
+WANTS_CTUS = 2
+GROUP_CTU = 1
+"""As the side of a quantisation group: one group a CTU."""
+
+CTU_LEVEL, SPLIT_LEVEL = 0, 1
+LEFT, ABOVE, ABOVE_LEFT, ABOVE_RIGHT = 1, 2, 4, 8
 
 HEADER = struct.Struct("=IHH")
 HELLO = struct.Struct("=8I2IQ32s64s")
 HELLO_OK = struct.Struct("=II")
 PLANE = struct.Struct("=4IQ")
 BEGIN = struct.Struct("=qddiIII72s")
-SIDE = struct.Struct("=6Id")
-CANDIDATE = struct.Struct("=ff")
-END = struct.Struct("=qQdiI")
-CHOOSE = struct.Struct("=q6I")
-TRIAL = struct.Struct("=ddII72s")
+SIDE = struct.Struct("=10Id")
+CANDIDATE = struct.Struct("=ffI")
+END = struct.Struct("=qQdi3I")
+CHOOSE = struct.Struct("=qQd8I")
+TRIAL = struct.Struct("=dddII72s")
+CTU = np.dtype([("candidate", np.uint32), ("bits", np.float32), ("qp", np.float32)])
+"""How one CTU came out: the candidate kept, bits as the encoder's decisions estimated them, mean QP where shown."""
+
+Memory = mmap.mmap
+"""Planes shared with the plugin, read-only."""
 
 
 class Message(IntEnum):
@@ -96,29 +107,61 @@ class FrameCall:
     planes: tuple[Plane, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FrameResult:
-    """One end_frame call: what the frame cost, and its mean QP after all offsets."""
+    """One end_frame call.
+
+    Attributes:
+        poc: display order from 0.
+        slice_type: "I", "P" or "B".
+        bits: of the whole access unit.
+        mean_qp: over the blocks, after all offsets.
+        ctus: (CTU rows, CTU columns) array of ``CTU``; None unless the host asked for it.
+    """
 
     poc: int
     slice_type: str
     bits: int
     mean_qp: float
+    ctus: NDArray[np.void] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trial:
-    """One candidate reconstruction of a rectangle: ``planes`` hold the rectangle alone."""
+    """One candidate reconstruction of a rectangle.
+
+    Attributes:
+        candidate: index into the frame's candidates; at split level 0 for one piece, 1 for four.
+        bits: R.
+        sse: squared error of luma and chroma together, of the part that is shown.
+        planes: the rectangle alone, before the loop filters. Views of shared memory, read-only and valid until the
+            choice is answered: copy what is to be kept.
+        rate_cost: λR, what the encoder adds to the trial's distortion.
+    """
 
     candidate: int
     bits: float
     sse: float
     planes: tuple[Plane, ...]
+    rate_cost: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ChoiceCall:
-    """One choose call: a rectangle in luma samples and the K ways to code it."""
+    """One choose call: a rectangle in luma samples and the K ways to code it.
+
+    Attributes:
+        poc: display order of the frame.
+        x, y, width, height: the rectangle.
+        trials: the K ways.
+        level: ``CTU_LEVEL`` or ``SPLIT_LEVEL`` (one CU, in one piece or in four).
+        neighbours: which CTUs beside the rectangle's own are coded already: a sum of ``LEFT``, ``ABOVE``,
+            ``ABOVE_LEFT`` and ``ABOVE_RIGHT``; the same in every run, whatever the threads.
+        lambda_: λ of this rectangle.
+        ctu_size: side of the frame's CTUs in luma samples.
+        frame: the frame's own call.
+        called_s: when the encoder called, on the clock of ``time.monotonic``.
+    """
 
     poc: int
     x: int
@@ -126,6 +169,17 @@ class ChoiceCall:
     width: int
     height: int
     trials: tuple[Trial, ...]
+    level: int = CTU_LEVEL
+    neighbours: int = 0
+    lambda_: float = 0.0
+    ctu_size: int = 64
+    frame: FrameCall | None = None
+    called_s: float = 0.0
+
+    @property
+    def shared_bytes(self) -> int:
+        """Size of all reconstructions."""
+        return sum(plane.nbytes for trial in self.trials for plane in trial.planes)
 
 
 def send(connection: socket.socket, kind: Message, payload: bytes = b"") -> None:
@@ -159,17 +213,22 @@ def close(descriptor: int | None) -> None:
         os.close(descriptor)
 
 
-def pack_side(info: SideInfo, candidates: Sequence[tuple[float, float]] = ()) -> bytes:
-    """A SIDE payload. candidates are (ΔQP, λ multiplier) pairs."""
-    weight = _grid(info.weight)
-    offset = _grid(info.qp_offset)
-    head = SIDE.pack(
-        weight.shape[1], weight.shape[0], offset.shape[1], offset.shape[0], len(candidates), 0, info.lambda_scale
-    )
-    return head + weight.tobytes() + offset.tobytes() + b"".join(CANDIDATE.pack(*c) for c in candidates)
+def map_memory(descriptor: int) -> Memory:
+    """A mapping of the memory file; it lives as long as anything looks into it."""
+    return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
 
 
-def unpack_begin(payload: bytes, memory: int | None) -> FrameCall:
+def pack_side(info: SideInfo) -> bytes:
+    """A SIDE payload."""
+    weight, offset = _grid(info.weight), _grid(info.qp_offset)
+    mask = np.zeros((0, 0), np.uint16) if info.candidate_mask is None else info.candidate_mask.astype(np.uint16)
+    sizes = (size for grid in (weight, offset, mask) for size in grid.shape[::-1])
+    head = SIDE.pack(*sizes, len(info.candidates), info.judge_splits, info.choose_by_sse, 0, info.lambda_scale)
+    candidates = b"".join(CANDIDATE.pack(c.delta_qp, c.lambda_scale, c.min_cu) for c in info.candidates)
+    return head + weight.tobytes() + offset.tobytes() + candidates + mask.tobytes()
+
+
+def unpack_begin(payload: bytes, memory: Memory | None) -> FrameCall:
     """From a BEGIN payload and its memory file."""
     poc, qp, lambda_, slice_type, keyframe, count, _, planes = BEGIN.unpack(payload)
     return FrameCall(poc, "BPI"[slice_type], qp, lambda_, bool(keyframe), _planes(planes, count, memory))
@@ -177,28 +236,35 @@ def unpack_begin(payload: bytes, memory: int | None) -> FrameCall:
 
 def unpack_end(payload: bytes) -> FrameResult:
     """From an END payload."""
-    poc, bits, qp, slice_type, _ = END.unpack(payload)
-    return FrameResult(poc, "BPI"[slice_type], bits, qp)
+    poc, bits, qp, slice_type, cols, rows, _ = END.unpack_from(payload)
+    ctus = np.frombuffer(payload, CTU, cols * rows, END.size).reshape(rows, cols) if cols * rows else None
+    return FrameResult(poc, "BPI"[slice_type], bits, qp, ctus)
 
 
-def unpack_choice(payload: bytes, memory: int | None) -> ChoiceCall:
-    """From a CHOOSE payload and its memory file."""
-    poc, x, y, width, height, count, _ = CHOOSE.unpack_from(payload)
+def unpack_choice(
+    payload: bytes, memory: Memory | None, ctu_size: int, begun: Callable[[int], FrameCall]
+) -> ChoiceCall:
+    """From a CHOOSE payload and the connection's memory; ``begun`` knows the call that began a frame."""
+    poc, called_ns, lambda_, x, y, width, height, count, level, neighbours, _ = CHOOSE.unpack_from(payload)
     trials = []
     for i in range(count):
-        bits, sse, candidate, plane_count, planes = TRIAL.unpack_from(payload, CHOOSE.size + i * TRIAL.size)
-        trials.append(Trial(candidate, bits, sse, _planes(planes, plane_count, memory)))
-    return ChoiceCall(poc, x, y, width, height, tuple(trials))
+        bits, sse, rate_cost, candidate, plane_count, planes = TRIAL.unpack_from(payload, CHOOSE.size + i * TRIAL.size)
+        trials.append(Trial(candidate, bits, sse, _planes(planes, plane_count, memory), rate_cost))
+    return ChoiceCall(
+        poc, x, y, width, height, tuple(trials), level, neighbours, lambda_, ctu_size, begun(poc), called_ns / 1e9
+    )  # fmt: skip
 
 
-def _planes(descriptions: bytes, count: int, memory: int | None) -> tuple[Plane, ...]:
-    if not count or memory is None:
+def _planes(descriptions: bytes, count: int, memory: Memory | None) -> tuple[Plane, ...]:
+    if not count:
         return ()
-    mapped = mmap.mmap(memory, 0, prot=mmap.PROT_READ)
+    if memory is None:
+        raise PluginError(f"{count} planes from the plugin without their memory")
     planes: list[Plane] = []
-    for width, height, _, sample, offset in list(PLANE.iter_unpack(descriptions))[:count]:
+    for i in range(count):
+        width, height, _, sample, offset = PLANE.unpack_from(descriptions, i * PLANE.size)
         dtype = np.uint8 if sample == 1 else np.uint16
-        planes.append(np.frombuffer(mapped, dtype, width * height, offset).reshape(height, width))
+        planes.append(np.frombuffer(memory, dtype, width * height, offset).reshape(height, width))
     return tuple(planes)
 
 

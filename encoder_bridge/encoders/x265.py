@@ -11,13 +11,14 @@ from typing import BinaryIO, ClassVar
 
 from encoder_bridge import toolchain
 from encoder_bridge.atomic import replacing
-from encoder_bridge.config import CodingConfig, RunOptions
-from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, SideInfo
+from encoder_bridge.config import CandidateConfig, CodingConfig, RunOptions
+from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, Judge, SideInfo
 from encoder_bridge.errors import ConfigError, EncoderError, EncoderTimeout, PluginError, ToolNotFoundError
 from encoder_bridge.frames import Frame, VideoFormat
 from encoder_bridge.host import EXIT_STATUS, PluginHost
 from encoder_bridge.padding import pad_frame, padded_format
 from encoder_bridge.process import Buffer, PipeResult, run_piped
+from encoder_bridge.wire import GROUP_CTU
 from encoder_bridge.y4m import y4m_frame, y4m_header
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
@@ -37,6 +38,12 @@ _OWNED = {
     *("--input", "--y4m", "--input-res", "--fps", "--keyint", "-I", "--bframes", "-b", "--pools", "--frames", "-f"),
     *("--recon", "-r", "--csv", "--stats", "--pass", "--analysis-save", "--analysis-load", "--abr-ladder", "--seek"),
 }
+# With these a trial leaves traces outside its CTU, is coded twice, or is not what its QP says.
+_NOT_WITH_CANDIDATES = {
+    *("--pmode", "--nr-intra", "--nr-inter", "--dynamic-refine", "--rd-refine", "--opt-cu-delta-qp"),
+    *("--multi-pass-opt-analysis", "--multi-pass-opt-distortion"),
+}
+_NOT_WITH_CANDIDATES_GROUPS = ("--analysis-", "--vbv-")
 _FATAL = ("x265_encoder_open() failed", "Failure generating stream headers", "x265 [error]")
 _SMALL_CTU = ("ultrafast", "superfast")
 # psy tools, AQ and cuTree move bits by rules of their own; a comparison of RDO needs them off in every arm (design §4).
@@ -67,7 +74,7 @@ class X265:
         return info
 
     def check(self, config: CodingConfig, fmt: VideoFormat) -> None:
-        """ConfigError for a preset, QP, CRF, group or frame size that x265 does not take."""
+        """ConfigError for a preset, QP, CRF, group, candidates or frame size that x265 does not take."""
         if config.preset not in PRESETS:
             raise ConfigError(f"x265: preset {config.preset!r}; expected one of {', '.join(PRESETS)}")
         for name, value in (("QP", config.qp), ("CRF", config.crf)):
@@ -81,6 +88,8 @@ class X265:
                 f"x265: quantisation group {config.map.group} with preset {config.preset}, whose CTUs are 32x32; "
                 "expected --group 32 or 16"
             )
+        if config.ctu is not None:
+            _check_candidates(config, config.ctu)
         if config.bitrate is not None and config.bitrate < 1:
             raise ConfigError(f"x265: bitrate {config.bitrate} kbit/s; expected at least 1")
         if config.bit_depth not in (8, 10):
@@ -105,8 +114,13 @@ class X265:
         config: CodingConfig,
         options: RunOptions,
         output: Path,
+        judge: Judge | None = None,
     ) -> Bitstream:
-        """See ``Encoder.encode``. With rdo "map" or neutral the plugin host runs for the time of the encode."""
+        """See ``Encoder.encode``. With any rdo but "psnr", or neutral, the plugin host runs for the time of the encode.
+
+        Without a host ``judge`` hears nothing. One that has a method ``finished`` gets the host's counters at the end
+        (``host.StatsListener``).
+        """
         self.check(config, fmt)
         build = self.build_info(config)
         command = self.command(config, fmt, options, build.path)
@@ -116,7 +130,7 @@ class X265:
                 feed = _feed(frames, fmt, None, counter)
                 result = run_piped(command, feed, sink, timeout_s=options.timeout_s, fatal=_FATAL)
             else:
-                result = _run_hosted(command, frames, fmt, config, options, build, sink, counter)
+                result = _run_hosted(command, frames, fmt, config, options, build, sink, counter, judge)
             _verify(command, result, counter)
         return Bitstream(output, self.codec, result.written * 8, counter.frames, result.seconds)
 
@@ -149,9 +163,15 @@ def _run_hosted(
     build: BuildInfo,
     sink: BinaryIO,
     counter: _Counter,
+    judge: Judge | None,
 ) -> PipeResult:
-    group = config.map.group if config.map is not None and config.map.qp_map else 0
-    with PluginHost(toolchain.plugin_path(build), quant_group=group) as host:
+    with PluginHost(
+        toolchain.plugin_path(build),
+        quant_group=_quant_group(config),
+        judge=judge,
+        wants_ctus=judge is not None,
+        judge_timeout_s=options.timeout_s,
+    ) as host:
         feed = _feed(frames, fmt, host, counter)
         try:
             return run_piped(
@@ -172,9 +192,29 @@ def _run_hosted(
             raise
 
 
-def _alive(host: PluginHost) -> tuple[int, int]:
+def _quant_group(config: CodingConfig) -> int:
+    if config.map is not None and config.map.qp_map:
+        return config.map.group
+    varies = config.ctu is not None and any(candidate.delta_qp for candidate in config.ctu.candidates)
+    return GROUP_CTU if varies else 0
+
+
+def _alive(host: PluginHost) -> object:
     host.check()
-    return host.stats.begun, host.stats.ended
+    return host.progress()
+
+
+def _check_candidates(config: CodingConfig, ctu: CandidateConfig) -> None:
+    words = [word.partition("=")[0] for word in config.extra]
+    unfit = [w for w in words if w in _NOT_WITH_CANDIDATES or w.startswith(_NOT_WITH_CANDIDATES_GROUPS)]
+    if unfit:
+        raise ConfigError(f"x265: --extra {' '.join(unfit)} with --rdo {config.rdo}; leave it out, or use --rdo map")
+    largest = max(ctu.splits, *(candidate.min_cu for candidate in ctu.candidates))
+    if largest > 32 and config.preset in _SMALL_CTU:
+        raise ConfigError(
+            f"x265: candidates with CUs of {largest} and preset {config.preset}, whose CTUs are 32x32; "
+            "expected 32, 16 or 8"
+        )
 
 
 def _plugin_message(error: EncoderError) -> str:

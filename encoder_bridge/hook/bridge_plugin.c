@@ -6,15 +6,19 @@
 #include "bridge_socket.h"
 #include "mrdo_plugin.h"
 
-#include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEFAULT_TIMEOUT_S 30
+/* Whether the structure at hand, as its writer knew it, has the member. */
+#define COVERS(pointer, type, member) \
+    ((pointer)->struct_size >= offsetof(type, member) + sizeof(((type *)0)->member))
 
 typedef struct frame_memory /* what begin_frame handed out, until end_frame */
 {
@@ -51,23 +55,6 @@ static void copy_planes(char *memory, const mrdo_plane *planes, uint32_t count, 
         for (uint32_t y = 0; y < planes[i].height; y++)
             memcpy(memory + where[i].offset + y * row, (const char *)planes[i].samples + y * planes[i].stride, row);
     }
-}
-
-static int create_memory(uint64_t size, char **memory)
-{
-    const int fd = memfd_create("mrdo-planes", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)size))
-        bridge_fail("shared memory of %llu bytes: %s", (unsigned long long)size, strerror(errno));
-    else
-    {
-        *memory = (char *)mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (*memory != MAP_FAILED)
-            return fd;
-        bridge_fail("shared memory of %llu bytes: %s", (unsigned long long)size, strerror(errno));
-    }
-    if (fd >= 0)
-        close(fd);
-    return -1;
 }
 
 static int read_options(bridge *b, const char *options)
@@ -181,18 +168,23 @@ static void forget(bridge *b, int64_t poc)
     }
 }
 
-static int fill_side(bridge *b, int64_t poc, void *payload, uint32_t size, mrdo_side_info *side)
+static mrdo_candidate *read_candidates(const void *from, uint32_t count)
 {
-    const wire_side *w = (const wire_side *)payload;
-    const uint64_t weights = (uint64_t)w->weight_cols * w->weight_rows, offsets = (uint64_t)w->qp_cols * w->qp_rows;
-    const uint64_t expected = sizeof(*w) + 4 * (weights + offsets) + sizeof(wire_candidate) * (uint64_t)w->candidate_count;
-    mrdo_candidate *candidates = NULL;
-    if (size != expected || w->candidate_count > 16)
+    const wire_candidate *c = (const wire_candidate *)from;
+    mrdo_candidate *candidates = (mrdo_candidate *)calloc(count, sizeof(*candidates));
+    for (uint32_t i = 0; candidates && i < count; i++)
     {
-        free(payload);
-        return bridge_fail("side information of %u bytes; expected %llu", size, (unsigned long long)expected);
+        candidates[i].struct_size = sizeof(*candidates);
+        candidates[i].delta_qp = c[i].delta_qp;
+        candidates[i].lambda_scale = c[i].lambda_scale;
+        candidates[i].min_cu = c[i].min_cu;
     }
-    const float *values = (const float *)(w + 1);
+    return candidates;
+}
+
+static void fill_maps(const wire_side *w, const float *values, mrdo_side_info *side)
+{
+    const uint32_t weights = w->weight_cols * w->weight_rows, offsets = w->qp_cols * w->qp_rows;
     side->weight_cols = w->weight_cols;
     side->weight_rows = w->weight_rows;
     side->weight = weights ? values : NULL;
@@ -200,25 +192,53 @@ static int fill_side(bridge *b, int64_t poc, void *payload, uint32_t size, mrdo_
     side->qp_rows = w->qp_rows;
     side->qp_offset = offsets ? values + weights : NULL;
     side->lambda_scale = w->lambda_scale;
+}
+
+/* 0: nothing of level B was sent, 1: filled in, -1: failure. */
+static int fill_level_b(const wire_side *w, const void *candidates, mrdo_side_info *side)
+{
+    const wire_candidate *from = (const wire_candidate *)candidates;
+    if (!w->candidate_count && !w->judge_splits)
+        return 0;
+    if (!COVERS(side, mrdo_side_info, candidate_mask))
+        return bridge_fail("the host sent candidates, but this encoder knows none; run: mrdo build again");
+    if (w->candidate_count && !(side->candidates = read_candidates(from, w->candidate_count)))
+        return bridge_fail("out of memory");
     side->candidate_count = w->candidate_count;
-    if (w->candidate_count && (candidates = (mrdo_candidate *)calloc(w->candidate_count, sizeof(*candidates))) != NULL)
-        for (uint32_t i = 0; i < w->candidate_count; i++)
-        {
-            const wire_candidate *c = (const wire_candidate *)(values + weights + offsets) + i;
-            candidates[i].struct_size = sizeof(*candidates);
-            candidates[i].delta_qp = c->delta_qp;
-            candidates[i].lambda_scale = c->lambda_scale;
-        }
-    side->candidates = candidates;
-    return remember(b, poc, payload, candidates);
+    side->judge_splits = w->judge_splits;
+    side->choose_by_sse = w->choose_by_sse;
+    side->ctu_cols = w->mask_cols;
+    side->ctu_rows = w->mask_rows;
+    side->candidate_mask = w->mask_cols ? (const uint16_t *)(from + w->candidate_count) : NULL;
+    return 1;
+}
+
+static int fill_side(bridge *b, int64_t poc, void *payload, uint32_t size, mrdo_side_info *side)
+{
+    const wire_side *w = (const wire_side *)payload;
+    const uint64_t values = (uint64_t)w->weight_cols * w->weight_rows + (uint64_t)w->qp_cols * w->qp_rows;
+    const uint64_t mask = (uint64_t)w->mask_cols * w->mask_rows;
+    const uint64_t expected = sizeof(*w) + 4 * values + sizeof(wire_candidate) * (uint64_t)w->candidate_count + 2 * mask;
+    int level_b;
+    if (size != expected || w->candidate_count > MRDO_WIRE_MAX_TRIALS)
+    {
+        free(payload);
+        return bridge_fail("side information of %u bytes; expected %llu", size, (unsigned long long)expected);
+    }
+    fill_maps(w, (const float *)(w + 1), side);
+    level_b = fill_level_b(w, (const float *)(w + 1) + values, side);
+    if (level_b >= 0)
+        return remember(b, poc, payload, level_b ? (mrdo_candidate *)side->candidates : NULL);
+    free(payload);
+    return -1;
 }
 
 static int bridge_begin_frame(void *state, const mrdo_frame *frame, mrdo_side_info *side)
 {
     bridge *b = (bridge *)state;
     wire_begin m;
+    bridge_request r = { MRDO_BEGIN, MRDO_SIDE, &m, sizeof(m), -1, sizeof(wire_side) };
     char *memory = NULL;
-    int fd = -1;
     uint32_t size = 0;
     memset(&m, 0, sizeof(m));
     m.poc = frame->poc;
@@ -231,72 +251,122 @@ static int bridge_begin_frame(void *state, const mrdo_frame *frame, mrdo_side_in
     if (m.plane_count)
     {
         const uint64_t bytes = describe_planes(frame->planes, m.plane_count, m.planes, 0);
-        if ((fd = create_memory(bytes, &memory)) < 0)
+        if ((r.passed_fd = bridge_create_memory(bytes, &memory)) < 0)
             return -1;
         copy_planes(memory, frame->planes, m.plane_count, m.planes);
         munmap(memory, bytes);
     }
-    void *payload = bridge_call(&b->link, MRDO_BEGIN, &m, sizeof(m), fd, MRDO_SIDE, sizeof(wire_side), &size);
-    if (fd >= 0)
-        close(fd);
+    void *payload = bridge_call(&b->link, &r, &size);
+    if (r.passed_fd >= 0)
+        close(r.passed_fd);
     return payload ? fill_side(b, frame->poc, payload, size, side) : -1;
+}
+
+/* The message of a finished frame, malloc'ed. */
+static wire_end *pack_end(const mrdo_frame_result *result, int wants_ctus, uint32_t *size)
+{
+    const int has_ctus = wants_ctus && COVERS(result, mrdo_frame_result, ctus) && result->ctus;
+    const uint32_t cols = has_ctus ? result->ctu_cols : 0, rows = has_ctus ? result->ctu_rows : 0;
+    const wire_end head = { result->poc, result->bits, result->qp, result->slice_type, cols, rows, 0 };
+    *size = (uint32_t)(sizeof(head) + (size_t)cols * rows * sizeof(wire_ctu));
+    wire_end *m = (wire_end *)malloc(*size);
+    if (!m)
+        return bridge_fail("out of memory"), NULL;
+    *m = head;
+    wire_ctu *out = (wire_ctu *)(m + 1);
+    for (uint32_t i = 0; i < cols * rows; i++)
+    {
+        const mrdo_ctu *c = (const mrdo_ctu *)((const char *)result->ctus + (size_t)i * result->ctus->struct_size);
+        const wire_ctu w = { c->candidate, c->bits, c->qp };
+        out[i] = w;
+    }
+    return m;
 }
 
 static int bridge_end_frame(void *state, const mrdo_frame_result *result)
 {
     bridge *b = (bridge *)state;
-    const wire_end m = { result->poc, result->bits, result->qp, result->slice_type, 0 };
+    bridge_request r = { MRDO_END, MRDO_ACK, NULL, 0, -1, 0 };
     uint32_t size = 0;
     forget(b, result->poc);
-    void *ack = bridge_call(&b->link, MRDO_END, &m, sizeof(m), -1, MRDO_ACK, 0, &size);
+    wire_end *m = pack_end(result, b->link.agreed.flags & MRDO_WANTS_CTUS, &r.size);
+    if (!m)
+        return -1;
+    r.payload = m;
+    void *ack = bridge_call(&b->link, &r, &size);
+    free(m);
     free(ack);
     return ack ? 0 : -1;
 }
 
-/* The message and the memory file of a choice. */
-static wire_choose *pack_choice(const mrdo_choice *choice, uint32_t *size, int *fd)
+typedef struct choose_message
 {
-    const uint32_t count = choice->trial_count;
-    *size = (uint32_t)(sizeof(wire_choose) + count * sizeof(wire_trial));
-    wire_choose *m = (wire_choose *)calloc(1, *size);
-    if (!m)
-        return bridge_fail("out of memory"), NULL;
-    const wire_choose head = { choice->poc, choice->x, choice->y, choice->width, choice->height, count, 0 };
-    wire_trial *trials = (wire_trial *)(m + 1);
+    wire_choose head;
+    wire_trial trials[MRDO_WIRE_MAX_TRIALS];
+} choose_message;
+
+static const mrdo_trial *trial_of(const mrdo_choice *choice, uint32_t i)
+{
+    return (const mrdo_trial *)((const char *)choice->trials + (size_t)i * choice->trials->struct_size);
+}
+
+static void pack_head(const mrdo_choice *choice, wire_choose *head)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    memset(head, 0, sizeof(*head));
+    head->called_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    head->poc = choice->poc;
+    head->x = choice->x;
+    head->y = choice->y;
+    head->width = choice->width;
+    head->height = choice->height;
+    head->trial_count = choice->trial_count;
+    head->level = COVERS(choice, mrdo_choice, level) ? choice->level : MRDO_CHOICE_CTU;
+    head->neighbours = COVERS(choice, mrdo_choice, neighbours) ? choice->neighbours : 0;
+    head->lambda = COVERS(choice, mrdo_choice, lambda) ? choice->lambda : 0;
+}
+
+/* Copies the reconstructions into the connection's memory, their one copy. */
+static int pack_trials(const mrdo_choice *choice, wire_trial *out, connection *c)
+{
     uint64_t bytes = 0;
-    char *memory;
-    *m = head;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < choice->trial_count; i++)
     {
-        const mrdo_trial *t = &choice->trials[i];
-        trials[i].bits = t->bits;
-        trials[i].sse = t->sse;
-        trials[i].candidate = t->candidate;
-        trials[i].plane_count = t->plane_count;
-        bytes = describe_planes(t->planes, t->plane_count, trials[i].planes, bytes);
+        const mrdo_trial *t = trial_of(choice, i);
+        memset(&out[i], 0, sizeof(out[i]));
+        out[i].bits = t->bits;
+        out[i].sse = t->sse;
+        out[i].rate_cost = COVERS(t, mrdo_trial, rate_cost) ? t->rate_cost : 0;
+        out[i].candidate = t->candidate;
+        out[i].plane_count = t->plane_count;
+        bytes = describe_planes(t->planes, t->plane_count, out[i].planes, bytes);
     }
-    if ((*fd = create_memory(bytes, &memory)) < 0)
-    {
-        free(m);
-        return NULL;
-    }
-    for (uint32_t i = 0; i < count; i++)
-        copy_planes(memory, choice->trials[i].planes, choice->trials[i].plane_count, trials[i].planes);
-    munmap(memory, bytes);
-    return m;
+    char *memory = bytes ? bridge_memory(c, bytes) : NULL;
+    if (bytes && !memory)
+        return -1;
+    for (uint32_t i = 0; i < choice->trial_count; i++)
+        copy_planes(memory, trial_of(choice, i)->planes, out[i].plane_count, out[i].planes);
+    return 0;
 }
 
 static int bridge_choose(void *state, const mrdo_choice *choice, double *distortion)
 {
-    uint32_t size = 0, got = 0;
-    const uint32_t wanted = (uint32_t)(choice->trial_count * sizeof(double));
-    int fd = -1;
-    wire_choose *m = pack_choice(choice, &size, &fd);
-    if (!m)
+    bridge_link *link = &((bridge *)state)->link;
+    const uint32_t count = choice->trial_count, wanted = (uint32_t)(count * sizeof(double));
+    choose_message m;
+    const bridge_request r = {
+        MRDO_CHOOSE, MRDO_CHOSEN, &m, (uint32_t)(sizeof(m.head) + count * sizeof(m.trials[0])), -1, wanted,
+    };
+    uint32_t got = 0;
+    if (!count || count > MRDO_WIRE_MAX_TRIALS)
+        return bridge_fail("a choice of %u; expected 1 to %u", count, MRDO_WIRE_MAX_TRIALS);
+    pack_head(choice, &m.head);
+    connection *c = bridge_take(link);
+    if (!c)
         return -1;
-    void *answer = bridge_call(&((bridge *)state)->link, MRDO_CHOOSE, m, size, fd, MRDO_CHOSEN, wanted, &got);
-    close(fd);
-    free(m);
+    double *answer = pack_trials(choice, m.trials, c) ? NULL : (double *)bridge_ask(link, c, &r, &got);
+    bridge_give(link, c, answer != NULL);
     if (!answer)
         return -1;
     memcpy(distortion, answer, wanted);

@@ -3,9 +3,10 @@
  * holds the same layouts as struct formats; a test compares the sizes.
  *
  *   HELLO  -> HELLO_OK      once per connection
- *   BEGIN  -> SIDE          planes, where asked for, as a sealed memory file passed with the message
- *   CHOOSE -> CHOSEN        the same for the reconstructions
- *   END    -> ACK
+ *   BEGIN  -> SIDE          planes, where asked for, in a sealed memory file of their own, passed with the message
+ *   CHOOSE -> CHOSEN        reconstructions in the connection's memory file, valid until the answer; the file comes with
+ *                           the first message that uses it, and a larger one takes its place when they outgrow it
+ *   END    -> ACK           how the CTUs came out, where asked for
  *   BYE                     no answer
  * In place of any answer: ERROR with a text. Before it: any number of WAIT, the host's sign of life. */
 #ifndef MRDO_WIRE_H
@@ -13,8 +14,9 @@
 
 #include <stdint.h>
 
-#define MRDO_WIRE_VERSION 1
+#define MRDO_WIRE_VERSION 2
 #define MRDO_WIRE_MAX (64u << 20) /* bytes of one message */
+#define MRDO_WIRE_MAX_TRIALS 16u
 
 enum
 {
@@ -66,35 +68,45 @@ typedef struct wire_begin
     wire_plane planes[3];
 } wire_begin;
 
-typedef struct wire_side /* then weights, offsets, candidates */
+typedef struct wire_side /* then weights, offsets, candidates, mask (uint16) */
 {
-    uint32_t weight_cols, weight_rows, qp_cols, qp_rows, candidate_count, reserved;
+    uint32_t weight_cols, weight_rows, qp_cols, qp_rows, mask_cols, mask_rows;
+    uint32_t candidate_count, judge_splits, choose_by_sse, reserved;
     double lambda_scale;
 } wire_side;
 
 typedef struct wire_candidate
 {
     float delta_qp, lambda_scale;
+    uint32_t min_cu;
 } wire_candidate;
 
-typedef struct wire_end
+typedef struct wire_end /* then ctu_cols * ctu_rows wire_ctu */
 {
     int64_t poc;
     uint64_t bits;
     double qp;
     int32_t slice_type;
-    uint32_t reserved;
+    uint32_t ctu_cols, ctu_rows, reserved;
 } wire_end;
+
+typedef struct wire_ctu
+{
+    uint32_t candidate;
+    float bits, qp;
+} wire_ctu;
 
 typedef struct wire_choose /* then trial_count wire_trial */
 {
     int64_t poc;
-    uint32_t x, y, width, height, trial_count, reserved;
+    uint64_t called_ns; /* CLOCK_MONOTONIC when the encoder called choose() */
+    double lambda;
+    uint32_t x, y, width, height, trial_count, level, neighbours, reserved;
 } wire_choose;
 
 typedef struct wire_trial
 {
-    double bits, sse;
+    double bits, sse, rate_cost;
     uint32_t candidate, plane_count;
     wire_plane planes[3];
 } wire_trial;

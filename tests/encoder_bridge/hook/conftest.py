@@ -16,7 +16,8 @@ from scipy.ndimage import gaussian_filter
 
 from encoder_bridge import toolchain
 from encoder_bridge.encoder import BuildInfo, SideInfo
-from encoder_bridge.host import FrameRecord, PluginHost
+from encoder_bridge.host import FrameRecord, HostStats, PluginHost
+from encoder_bridge.wire import ChoiceCall
 
 HOOK_SOURCES = Path(toolchain.__file__).parent / "hook"
 NEUTRAL_RDO = ("--psy-rd", "0", "--psy-rdoq", "0", "--aq-mode", "0", "--no-cutree", "--ipratio", "1", "--no-info")
@@ -79,6 +80,31 @@ def make_clip(width: int = 208, height: int = 144, count: int = 8, depth: int = 
     return Clip(frames, head + body, width, height)
 
 
+@dataclass
+class Recorder:
+    """A judge that keeps what it was asked and told, and answers as ``rule`` says: by squared error alone."""
+
+    rule: Callable[[ChoiceCall], Sequence[float]] = lambda call: [trial.sse for trial in call.trials]
+    batches: list[list[ChoiceCall]] = field(default_factory=list)
+    records: list[FrameRecord] = field(default_factory=list)
+    stats: HostStats | None = None
+
+    def judge(self, calls: Sequence[ChoiceCall]) -> list[Sequence[float]]:
+        self.batches.append(list(calls))
+        return [self.rule(call) for call in calls]
+
+    def frame_done(self, record: FrameRecord) -> None:
+        self.records.append(record)
+
+    def finished(self, stats: HostStats) -> None:
+        self.stats = stats
+
+
+@pytest.fixture
+def recorder() -> type[Recorder]:
+    return Recorder
+
+
 @pytest.fixture(scope="session")
 def clip() -> Clip:
     return make_clip()
@@ -117,13 +143,13 @@ def encode_hosted(encode: Callable[..., Encoded]) -> Callable[..., Encoded]:
         recon: bool = False,
     ) -> Encoded:
         each = [infos] * len(clip.frames) if isinstance(infos, SideInfo) else list(infos)
-        records: list[FrameRecord] = []
-        with PluginHost(toolchain.plugin_path(build), quant_group=group, on_frame=records.append) as host:
+        judge = Recorder()
+        with PluginHost(toolchain.plugin_path(build), quant_group=group, judge=judge) as host:
             for poc, info in enumerate(each):
                 host.publish(poc, info)
             host.finish(len(each))
             done = encode(build, clip, args, host.env(), recon)
-        done.records = sorted(records, key=lambda record: record.call.poc)
+        done.records = sorted(judge.records, key=lambda record: record.call.poc)
         return done
 
     return run

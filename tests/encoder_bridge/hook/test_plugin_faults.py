@@ -35,6 +35,8 @@ const mrdo_plugin_table *mrdo_plugin_get(uint32_t abi) {{ return {table}; }}
 PARTS = {"open": "", "begin": "", "end": "", "abi": "MRDO_ABI", "short_by": "0", "table": "&table"}
 WEIGHTS = "static float w[26 * 18]; for (int i = 0; i < 26 * 18; i++) w[i] = 1; side->weight = w;"
 
+TWO = "static mrdo_candidate c[2]; side->candidates = c; side->candidate_count = 2; c[0].lambda_scale = 1;"
+
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> bool:
     end = time.monotonic() + seconds
@@ -59,7 +61,8 @@ def assert_stopped(done, *says: str) -> None:
         ({"open": "i->quant_group = 24;"}, ("quantisation group 24", "16, 32 or 64")),
         ({"begin": "return f->poc == 2;"}, ("frame 2", "the reason given")),
         ({"end": "return 1;"}, ("frame 0", "the reason given")),
-        ({"begin": "static mrdo_candidate c; side->candidates = &c; side->candidate_count = 1;"}, ("level B",)),
+        ({"begin": TWO + "c[1].lambda_scale = 1;"}, ("no function to choose",)),
+        ({"begin": TWO}, ("lambda scale 0",)),
         ({"begin": "side->lambda_scale = 0;"}, ("lambda scale 0",)),
         ({"begin": WEIGHTS + "side->weight_cols = 25; side->weight_rows = 18;"}, ("25x18", "208x144", "26x18")),
         ({"begin": WEIGHTS + "w[3] = -1; side->weight_cols = 26; side->weight_rows = 18;"}, ("weight -1 in block 3",)),
@@ -70,8 +73,8 @@ def assert_stopped(done, *says: str) -> None:
         ),
     ],
     ids=[
-        "abi", "no-table", "short-table", "open", "group", "begin", "end", "candidates", "lambda", "grid", "weight",
-        "nan",
+        "abi", "no-table", "short-table", "open", "group", "begin", "end", "choose", "candidate", "lambda", "grid",
+        "weight", "nan",
     ],
 )  # fmt: skip
 def test_a_faulty_plugin_stops_the_encoder(parts, says, clip, x265_hooked, encode, compile_plugin):
@@ -131,11 +134,12 @@ def _nothing():
     return pytest.raises(PluginError, match="as it should")
 
 
-def test_an_error_in_the_host_stops_the_encoder_and_reaches_the_main_thread(clip, x265_hooked, encode):
-    def handler(record):
-        raise ZeroDivisionError("in the callback")
+def test_an_error_in_the_host_stops_the_encoder_and_reaches_the_main_thread(clip, x265_hooked, encode, recorder):
+    class Judge(recorder):
+        def frame_done(self, record):
+            raise ZeroDivisionError("in the callback")
 
-    with PluginHost(toolchain.plugin_path(x265_hooked), on_frame=handler) as host:
+    with PluginHost(toolchain.plugin_path(x265_hooked), judge=Judge()) as host:
         for poc in range(len(clip.frames)):
             host.publish(poc, None)
         done = encode(x265_hooked, clip, ARGS, host.env())
