@@ -79,7 +79,9 @@ class Candidate:
                 f"candidate ΔQP {self.delta_qp:g}, λ × {self.lambda_scale:g}; expected -51 to 51 and 1/64 to 64"
             )
         if self.min_cu not in (0, 8, 16, 32, 64):
-            raise ConfigError(f"candidate with CUs of at least {self.min_cu}; expected 8, 16, 32 or 64, or 0 for no limit")
+            raise ConfigError(
+                f"candidate with CUs of at least {self.min_cu}; expected 8, 16, 32 or 64, or 0 for no limit"
+            )
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class CodingConfig:
         qp / crf / bitrate: exactly one is set; bitrate in kbit/s.
         scale: linear resolution factor in (0, 1]; frames are resized before coding.
         bit_depth: internal coding depth, 8 or 10.
-        rdo: "psnr" (plain), "map" (side information from a network), "ctu" (candidates judged by a metric) or "map+ctu".
+        rdo: "psnr" (plain), "map" (side information from a network), "ctu" (candidates judged by a metric), "map+ctu".
         map: how the map is made; None unless rdo has "map".
         ctu: what is tried in each CTU and who judges; None unless rdo has "ctu".
         neutral: start the plugin with nothing to say (the third arm; the stream must equal plain).

@@ -1,4 +1,4 @@
-"""``mrdo train``: a network from folder pairs and procedural scenes."""
+"""``mrdo train``: a network from folder pairs and procedural scenes. ``mrdo export``: a network cut at a layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from typing import Any
 
 import click
 
+from encoder_bridge.atomic import replacing
+from encoder_bridge.console import Reporter
+from encoder_bridge.errors import ConfigError, ModelError
+from models import default_model_path
+from models.cut import cut_network, first_stages, list_layers
 from models.labels import CAMVID_CLASSES
+from models.metadata import COLORS, LAYOUTS, RANGES, ModelOptions
 from models.train.architectures import ARCHITECTURES
 
 PLAIN_EVERY = 20
@@ -105,3 +111,63 @@ def _bar(steps: int) -> Iterator[Report]:
                 progress.update(task, completed=event["step"], note=f"loss {event['loss']:.3f}")
 
         yield show
+
+
+def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        found = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        found = ()
+    if len(found) != 3:
+        raise click.BadParameter(f"{value!r}; expected three numbers, as 123.7,116.3,103.5")
+    return found
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="Layer to end at; repeatable.")
+@click.option("--list", "listing", is_flag=True, help="Show the layers, their stride and channels; write nothing.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The .onnx file to write.")
+@click.option("--layout", type=click.Choice(LAYOUTS), help="Layout of the image input.")
+@click.option("--color-order", "color", type=click.Choice(COLORS), help="Colour order of the image input.")
+@click.option("--input-range", "range", type=click.Choice(RANGES), help="Range of the image before mean and std.")
+@click.option("--mean", callback=_triple, metavar="R,G,B", help="Mean the network expects, in its colour order.")
+@click.option("--std", callback=_triple, metavar="R,G,B", help="Standard deviation, likewise.")
+@click.option("--json", "as_json", is_flag=True, help="NDJSON events on stdout, nothing else there.")
+def export(
+    model: Path | None, layers: tuple[str, ...], listing: bool, output: Path | None, as_json: bool, **stated: Any
+) -> None:
+    """Cut a network at a layer: its first stages as a file for `mrdo encode --metric FILE.onnx`.
+
+    MODEL is an ONNX network of one image; without it, the embedded one. Without --layer the cut is at the last feature
+    maps of strides 2 and 4. What the file says about its input is kept; the options add what it does not say.
+    """
+    source, reporter = model or default_model_path(), Reporter(json=as_json)
+    if listing:
+        _list(source, layers, reporter)
+        return
+    if output is None:
+        raise click.UsageError("give -o FILE.onnx, or --list to see the layers")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ConfigError(f"{output}: is the network itself; give another output")
+    names = layers or first_stages(source)
+    content = cut_network(source, names, ModelOptions(**stated))
+    with replacing(output) as temporary:
+        temporary.write_bytes(content)
+    reporter.show(f"{output}: ends at {', '.join(names)}")
+    reporter.event("result", network=str(output), layers=list(names))
+
+
+def _list(source: Path, chosen: tuple[str, ...], reporter: Reporter) -> None:
+    found = list_layers(source)
+    try:
+        marked = chosen or first_stages(source)
+    except ModelError:
+        marked = ()
+    lines = [f"{'*' if f.name in marked else ' '} {f.stride:>3} {f.channels:>5}  {f.op:<20} {f.name}" for f in found]
+    reporter.show("\n".join(["stride channels (* where it is cut)", *lines]))
+    for layer in found:
+        reporter.event("layer", name=layer.name, op=layer.op, stride=layer.stride, channels=layer.channels)
+    reporter.event("result", layers=len(found))

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("sweeps.commands.compare:command", "Machine-aware against PSNR coding: RD curves and BD-rates."),
     "demo": ("sweeps.commands.demo:command", "The whole comparison on the embedded clip, with pictures."),
     "train": ("models.cli:train", "Train and export a segmentation network."),
+    "export": ("models.cli:export", "Cut a network at a layer, for use as a metric."),
 }
 """Name → (``module:attribute``, one line of help). A name whose module is not installed is not offered."""
 

@@ -1,4 +1,4 @@
-"""From a source and a configuration to a stream: first pass, map, encode, each step kept and reused by identity."""
+"""From a source and a configuration to a stream: first pass, map, judge, encode; kept and reused by identity."""
 
 from __future__ import annotations
 
@@ -7,19 +7,27 @@ import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CodingConfig, RunOptions
 from encoder_bridge.console import Reporter
+from encoder_bridge.decode import decode_stream
 from encoder_bridge.encoder import Bitstream, BuildInfo, SideInfo
 from encoder_bridge.encoders import ENCODERS
+from encoder_bridge.errors import DecodeError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
+from encoder_bridge.padding import pad_frame, padded_format
 from encoder_bridge.transform import resize_source
+from sweeps.candidates import CandidateJudge, Listener, OnFrame
+from sweeps.judges import JudgeMaker
 from sweeps.maps import MapMaker, MapTrack
+from sweeps.scoring import match_planes
 from sweeps.workspace import Workspace
 
+ANCHOR = "psnr"
+NEUTRAL = "neutral"
 MAX_QP = 51
 """Coarsest QP of a first pass; the limit of AVC and HEVC, and inside VVC's."""
 
@@ -33,12 +41,21 @@ class Encoded:
         build: the encoder that made it.
         first_pass_s: seconds of the plain encode a map was computed from; 0 without one.
         map_s: seconds spent on the map, networks included; 0 without one.
+        judging: what judging candidates cost, see ``CandidateJudge.summary``; empty without any.
+        track: the side information; None without a map.
     """
 
     stream: Bitstream
     build: BuildInfo
     first_pass_s: float = 0.0
     map_s: float = 0.0
+    judging: dict[str, float] = field(default_factory=dict)
+    track: MapTrack | None = None
+
+    @property
+    def judge_s(self) -> float:
+        """Seconds of the encode in which candidates were judged, networks included; 0 without any."""
+        return self.judging.get("judge_s", 0.0)
 
 
 @dataclass(frozen=True)
@@ -49,25 +66,35 @@ class Coder:
         workspace: where streams and maps are kept.
         options: threads, timeout, device.
         reporter: progress.
-        maker: computes maps; None allows only rdo "psnr".
+        maker: computes maps; None allows no map.
+        judges: makes judges of candidates; None allows none.
     """
 
     workspace: Workspace
     options: RunOptions
     reporter: Reporter
     maker: MapMaker | None = None
+    judges: JudgeMaker | None = None
 
-    def encode(self, source: FrameSource, config: CodingConfig) -> Encoded:
-        """The stream of ``source`` coded as ``config`` says. Raises what the encoder and the map raise."""
+    def encode(self, source: FrameSource, config: CodingConfig, on_frame: OnFrame | None = None) -> Encoded:
+        """The stream of ``source`` coded as ``config`` says. Raises what the encoder, the map and the judge raise.
+
+        ``on_frame`` hears of each finished frame; a stream that is kept already is then made again.
+        """
         encoder = ENCODERS.get(config.codec)()
         build = encoder.build_info(config)
-        coded = resize_source(source, config.scale) if config.scale != 1 else source
+        coded = self.coded(source, config)
         encoder.check(config, coded.format)
-        identity = self.identity(source, config, build)
-        if config.rdo == "psnr":
-            return Encoded(self._stream(coded, None, config, identity), build)
-        first, track = self._map(source, config)
-        return Encoded(self._stream(coded, track, config, identity), build, first, track.seconds)
+        path = self.workspace.stream(self.identity(source, config, build), encoder.suffix)
+        first = self._first_pass(source, config)
+        track = self._track(source, first, config)
+        kept = _load(path) if on_frame is None else None
+        if kept is None:
+            kept = self._encode(coded, _Sides(config, track), first, path, on_frame)
+            _save(*kept)
+        stream, judging = kept
+        times = (0.0 if first is None else first.encode_s, 0.0 if track is None else track.seconds)
+        return Encoded(stream, build, *times, judging, track)
 
     def check(self, source: FrameSource, config: CodingConfig) -> None:
         """Raise now what a run of this configuration would raise after hours: settings, binary, map."""
@@ -76,52 +103,107 @@ class Coder:
         encoder.build_info(config)
         if config.map is not None and self.maker is not None:
             self.maker.prepare(config.map)
+        if config.ctu is not None and self.judges is not None:
+            self.judges.prepare(config.ctu)
+
+    def coded(self, source: FrameSource, config: CodingConfig) -> FrameSource:
+        """The source at the size it is coded in."""
+        return resize_source(source, config.scale) if config.scale != 1 else source
 
     def coded_format(self, source: FrameSource, config: CodingConfig) -> VideoFormat:
         """Format of the pictures in the stream: the source's, resized."""
-        return resize_source(source, config.scale).format if config.scale != 1 else source.format
+        return self.coded(source, config).format
 
     def identity(self, source: FrameSource, config: CodingConfig, build: BuildInfo) -> dict[str, object]:
         """Everything that determines the stream."""
+        return {"input": source.digest(), "config": config.as_dict(), "build": build.key(), **self.judged_by(config)}
+
+    def judged_by(self, config: CodingConfig) -> dict[str, str | None]:
+        """Digests of the networks and files that say what matters, as far as ``config`` names any."""
         driver = self.maker.identity(config.map) if self.maker is not None and config.map is not None else None
-        return {"input": source.digest(), "config": config.as_dict(), "build": build.key(), "driver": driver}
+        if self.judges is None or config.ctu is None:
+            return {"driver": driver}
+        return {"driver": driver, "judge": self.judges.identity(config.ctu)}
 
-    def _map(self, source: FrameSource, config: CodingConfig) -> tuple[float, MapTrack]:
-        assert self.maker is not None and config.map is not None
-        if not self.maker.needs_first_pass(config.map):
+    def _first_pass(self, source: FrameSource, config: CodingConfig) -> Bitstream | None:
+        """The plain encode that maps and judges look at: one for both, a map's where it wants one."""
+        if config.map is not None and self._maker.needs_first_pass(config.map):
+            return self.encode(source, first_pass(config, self._maker.probe(config.map))).stream
+        if config.ctu is not None and self._judges.needs_base(config.ctu):
+            return self.encode(source, first_pass(config, 0)).stream
+        return None
+
+    def _track(self, source: FrameSource, first: Bitstream | None, config: CodingConfig) -> MapTrack | None:
+        if config.map is None:
+            return None
+        if first is None or not self._maker.needs_first_pass(config.map):
             identity = {"input": source.digest(), "scale": config.scale}
-            return 0.0, self.maker.track(source, None, config, identity, self.workspace, self.reporter)
-        first = self.encode(source, first_pass(config, self.maker.probe(config.map)))
-        identity = {"first_pass": first.stream.path.name}
-        track = self.maker.track(source, first.stream.path, config, identity, self.workspace, self.reporter)
-        return first.stream.encode_s, track
+            return self._maker.track(source, None, config, identity, self.workspace, self.reporter)
+        identity = {"first_pass": first.path.name}
+        return self._maker.track(source, first.path, config, identity, self.workspace, self.reporter)
 
-    def _stream(
-        self, coded: FrameSource, track: MapTrack | None, config: CodingConfig, identity: dict[str, object]
-    ) -> Bitstream:
-        encoder = ENCODERS.get(config.codec)
-        path = self.workspace.stream(identity, encoder.suffix)
-        kept = _load(path)
-        if kept is not None:
-            return kept
+    def _encode(
+        self, coded: FrameSource, sides: _Sides, first: Bitstream | None, path: Path, on_frame: OnFrame | None
+    ) -> tuple[Bitstream, dict[str, float]]:
+        """The stream and what judging cost."""
+        config = sides.config
+        judge = (
+            None if config.ctu is None else self._judges.judge(config, judged_format(coded.format, config), on_frame)
+        )
+        base = decode_stream(first.path) if judge is not None and first is not None else None
         with (
             self.reporter.task(f"encode {describe(config)}", coded.frame_count) as advance,
-            closing(_with_side_info(coded, track, advance)) as feed,
+            closing(_feed(coded, sides, judge, base, advance)) as feed,
         ):
-            stream = encoder().encode(feed, coded.format, config, self.options, path)
-        _save(stream)
-        return stream
+            encoder = ENCODERS.get(config.codec)()
+            listener = Listener(on_frame) if judge is None and on_frame is not None else judge
+            stream = encoder.encode(feed, coded.format, config, self.options, path, judge=listener)
+        return stream, {} if judge is None else judge.summary()
+
+    @property
+    def _maker(self) -> MapMaker:
+        assert self.maker is not None
+        return self.maker
+
+    @property
+    def _judges(self) -> JudgeMaker:
+        assert self.judges is not None
+        return self.judges
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What an encoder is told of each frame: the map's part and the candidates."""
+
+    config: CodingConfig
+    track: MapTrack | None
+
+    def info(self, index: int) -> SideInfo | None:
+        side = None if self.track is None else self.track.side_info(index)
+        spec = self.config.ctu
+        if spec is None:
+            return side
+        return dataclasses.replace(
+            side or SideInfo(),
+            candidates=spec.candidates,
+            judge_splits=spec.splits,
+            choose_by_sse=spec.internal,
+        )
+
+
+def plain(config: CodingConfig) -> CodingConfig:
+    """The same coding by the encoder's own rules alone."""
+    return dataclasses.replace(config, rdo="psnr", map=None, ctu=None, neutral=False)
 
 
 def first_pass(config: CodingConfig, probe: int) -> CodingConfig:
-    """The plain encode a map is computed from: ``probe`` QP steps coarser, a sixth of an octave in rate each."""
-    plain = dataclasses.replace(config, rdo="psnr", map=None)
+    """The plain encode that maps and judges look at: ``probe`` QP steps coarser, a sixth of an octave in rate each."""
     if config.qp is not None:
-        return dataclasses.replace(plain, qp=max(0, min(MAX_QP, config.qp + probe)))
+        return dataclasses.replace(plain(config), qp=max(0, min(MAX_QP, config.qp + probe)))
     if config.crf is not None:
-        return dataclasses.replace(plain, crf=max(0.0, min(float(MAX_QP), config.crf + probe)))
+        return dataclasses.replace(plain(config), crf=max(0.0, min(float(MAX_QP), config.crf + probe)))
     assert config.bitrate is not None
-    return dataclasses.replace(plain, bitrate=max(1, round(config.bitrate * 2 ** (-probe / 6))))
+    return dataclasses.replace(plain(config), bitrate=max(1, round(config.bitrate * 2 ** (-probe / 6))))
 
 
 def describe(config: CodingConfig) -> str:
@@ -133,33 +215,79 @@ def describe(config: CodingConfig) -> str:
         if config.crf is not None
         else f"{config.bitrate} kbit/s"
     )
-    arm = "neutral" if config.neutral else config.rdo if config.map is None else f"map {config.map.name}"
-    return f"{config.codec} {arm} {rate}"
+    return f"{config.codec} {arm_name(config)} {rate}"
 
 
-def _with_side_info(
-    source: FrameSource, track: MapTrack | None, advance: Callable[[int], None]
+def arm_name(config: CodingConfig) -> str:
+    """Short name of how decisions are made: "psnr", "neutral", "map:kl", "ctu:task/16" (splits judged), or both."""
+    if config.neutral:
+        return NEUTRAL
+    parts = [] if config.map is None else [f"map:{_base_name(config.map.name)}"]
+    if config.ctu is not None:
+        inside = " inside" if config.ctu.internal else ""
+        splits = f"/{config.ctu.splits}" if config.ctu.splits else ""
+        parts.append(f"ctu:{_base_name(config.ctu.metric)}{splits}{inside}")
+    return "+".join(parts) or ANCHOR
+
+
+def _base_name(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+def judged_format(fmt: VideoFormat, config: CodingConfig) -> VideoFormat:
+    """Format of the pictures inside the encoder, where its candidates are judged: padded, at the coding depth."""
+    return dataclasses.replace(padded_format(fmt), bit_depth=config.bit_depth)
+
+
+def _feed(
+    source: FrameSource,
+    sides: _Sides,
+    judge: CandidateJudge | None,
+    base: FrameSource | None,
+    advance: Callable[[int], None],
 ) -> Generator[tuple[Frame, SideInfo | None]]:
+    """Frames and what is told of them; the judge knows a frame before the encoder can ask about it."""
+    bases = iter(()) if base is None else iter(base)
     for frame in source:
-        yield frame, None if track is None else track.side_info(frame.index)
+        if judge is not None:
+            _open(judge, frame, source.format, next(bases, None), base, sides.config)
+        yield frame, sides.info(frame.index)
         advance(1)
+
+
+def _open(
+    judge: CandidateJudge,
+    frame: Frame,
+    fmt: VideoFormat,
+    coded: Frame | None,
+    base: FrameSource | None,
+    config: CodingConfig,
+) -> None:
+    if base is not None and coded is None:
+        raise DecodeError(f"the first pass ends before frame {frame.index}; expected as many frames as the input")
+    wanted = judged_format(fmt, config)
+    padded = pad_frame(frame, padded_format(fmt)).planes
+    original = match_planes(padded, padded_format(fmt), wanted)
+    known = None if coded is None or base is None else match_planes(coded.planes, base.format, wanted)
+    judge.open(frame.index, original, known)
 
 
 def _sidecar(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _save(stream: Bitstream) -> None:
+def _save(stream: Bitstream, judging: dict[str, float]) -> None:
     fields = {k: v for k, v in dataclasses.asdict(stream).items() if k != "path"}
     with replacing(_sidecar(stream.path)) as temporary:
-        temporary.write_text(json.dumps({**fields, "made": time.time()}))
+        temporary.write_text(json.dumps({**fields, "judging": judging, "made": time.time()}))
 
 
-def _load(path: Path) -> Bitstream | None:
+def _load(path: Path) -> tuple[Bitstream, dict[str, float]] | None:
     try:
         fields = json.loads(_sidecar(path).read_text())
         complete = path.stat().st_size * 8 == fields["bits"]
     except (OSError, ValueError, KeyError):
         return None
     fields.pop("made", None)
-    return Bitstream(path=path, **fields) if complete else None
+    judging: dict[str, float] = fields.pop("judging", {})
+    return (Bitstream(path=path, **fields), judging) if complete else None

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.errors import PluginError
 from sweeps.bd import BDRow, bd_rows
-from sweeps.coding import Coder, describe
+from sweeps.coding import ANCHOR, Coder, arm_name, describe, plain
 from sweeps.records import RunRecord, now_iso
 from sweeps.run_one import Job, job_key, run_one
 from sweeps.store import ResultStore
-
-ANCHOR = "psnr"
-NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True)
@@ -32,26 +29,32 @@ class Comparison:
     rows: list[BDRow]
 
 
-def arm_name(config: CodingConfig) -> str:
-    """Short name of a configuration's arm: "psnr", "neutral", or the map's name."""
-    if config.neutral:
-        return NEUTRAL
-    return ANCHOR if config.map is None else f"map:{config.map.name.rsplit('/', 1)[-1]}"
-
-
-def plan(configs: Sequence[CodingConfig], neutral: bool = True) -> list[CodingConfig]:
-    """The runs of a comparison: for each test configuration its anchor, its neutral twin and itself.
+def plan(configs: Sequence[CodingConfig], neutral: bool = True, controls: bool = False) -> list[CodingConfig]:
+    """The runs of a comparison: for each test configuration its anchor, its neutral twin, its controls and itself.
 
     Args:
-        configs: test configurations (rdo "map"), one a rate point.
+        configs: test configurations, one a rate point.
         neutral: also run the hooked encoder with a plugin that says nothing.
+        controls: also run what tells a metric's gain apart: see ``controls_of``.
     """
     runs: list[CodingConfig] = []
     for config in configs:
-        plain = dataclasses.replace(config, rdo="psnr", map=None)
-        twins = [plain, dataclasses.replace(plain, neutral=True)] if neutral else [plain]
-        runs += [run for run in [*twins, config] if run not in runs]
+        anchor = plain(config)
+        twins = [anchor, dataclasses.replace(anchor, neutral=True)] if neutral else [anchor]
+        others = controls_of(config) if controls else []
+        runs += [run for run in [*twins, *others, config] if run not in runs]
     return runs
+
+
+def controls_of(config: CodingConfig) -> list[CodingConfig]:
+    """The same candidates judged by squared error, and the map alone; none without candidates."""
+    if config.ctu is None:
+        return []
+    judged = dataclasses.replace(config.ctu, metric="sse", context=0, internal=True)
+    controls = [dataclasses.replace(config, ctu=judged)]
+    if config.map is not None:
+        controls.append(dataclasses.replace(config, rdo="map", ctu=None))
+    return [control for control in controls if control != config]
 
 
 def compare(
@@ -79,7 +82,7 @@ def compare(
 
 
 def _rate_digest(config: CodingConfig) -> str:
-    return dataclasses.replace(config, neutral=False, rdo="psnr", map=None).digest()
+    return plain(config).digest()
 
 
 def _run(job: Job, anchor: RunRecord | None, coder: Coder, store: ResultStore) -> RunRecord:

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from encoder_bridge.config import GOPS, RDO_MODES, CodingConfig, MapConfig, RunOptions
+from encoder_bridge.config import GOPS, RDO_MODES, CandidateConfig, CodingConfig, MapConfig, RunOptions
 from encoder_bridge.console import Reporter
 from encoder_bridge.errors import ConfigError
 from encoder_bridge.frames import MATRICES, RANGES, VideoFormat
-from sweeps.paramtypes import FLOATS, FORMAT, FPS, INTS, NAMES, SIZE, TRIPLE
+from sweeps.paramtypes import CANDIDATES, FLOATS, FORMAT, FPS, INTS, NAMES, SIZE, TRIPLE, format_candidates
 
 if TYPE_CHECKING:
     from encoder_bridge.source_base import RawSpec, SourceOptions
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Options = Mapping[str, Any]
 _MAP = MapConfig()
+_CTU = CandidateConfig()
 _MAP_OPTIONS = {
     "map": "--map",
     "strength": "--strength",
@@ -45,6 +46,15 @@ _MAP_OPTIONS = {
     "qp_map": "--qp-map",
     "map_interval": "--map-interval",
     "probe": "--probe",
+}
+_CTU_OPTIONS = {
+    "candidates": "--candidates",
+    "metric": "--metric",
+    "metric_context": "--metric-context",
+    "metric_alpha": "--metric-alpha",
+    "metric_inside": "--metric-inside",
+    "guard": "--guard",
+    "splits": "--splits",
 }
 
 
@@ -134,11 +144,19 @@ def coding_options(lists: bool = False) -> Callable[[F], F]:
     )
 
 
+_RDO_HELP = "psnr codes plainly, map tells the encoder what the network needs, ctu asks about each CTU, or both."
+_CANDIDATES_HELP = (
+    "Ways to code a CTU, the encoder's own first: a QP change, x and a factor on lambda, @ and the side of the "
+    "smallest CU, as 0,-3,+3x0.8@16."
+)
+_METRIC_HELP = "Who judges them: task, task-kl, features, dct-ratio, fisher, ssim, ms-ssim, sse, or a network."
+
+
 def map_options(function: F) -> F:
     """What the encoder is told about the network."""
     return _options(
         "Machine-aware RDO",
-        _row("--rdo", type=click.Choice(RDO_MODES), default="map", help="psnr codes plainly, map asks the network."),
+        _row("--rdo", type=click.Choice(RDO_MODES), default="map", help=_RDO_HELP),
         _row("--map", default=_MAP.name, metavar="NAME|FILE.npy", help="kl, attribution, fisher, both, or a file."),
         _row("--strength", type=float, default=_MAP.strength, help="s in: QP change = -3 s log2(weight)."),
         _row("--tau", type=float, help="Shrinkage of the weights towards their mean.  [default: the map's own]"),
@@ -159,6 +177,25 @@ def map_options(function: F) -> F:
         _row(
             "--probe", type=int, metavar="N", help="Make the first pass N QP steps coarser.  [default: the map's own]"
         ),
+    )(function)
+
+
+def candidate_options(function: F) -> F:
+    """What is tried in each CTU and who judges."""
+    return _options(
+        "Candidates (--rdo ctu, map+ctu)",
+        _row("--candidates", type=CANDIDATES, default=format_candidates(_CTU.candidates), help=_CANDIDATES_HELP),
+        _row("--metric", default=_CTU.metric, metavar="NAME|FILE.onnx", help=_METRIC_HELP),
+        _row(
+            "--metric-context",
+            type=click.IntRange(0, 512),
+            metavar="N",
+            help="Luma samples around the CTU that the metric sees.  [default: the metric's own]",
+        ),
+        _row("--metric-alpha", type=float, default=_CTU.alpha, help="Factor on the metric's calibrated weight."),
+        _row("--metric-inside", is_flag=True, help="The encoder judges by its own squared error, as a control."),
+        _row("--guard", type=float, metavar="F", help="Never take what has more than F times the least squared error."),
+        _row("--splits", type=click.Choice(["16", "32", "64"]), help="Judge CU splits down to this side as well."),
     )(function)
 
 
@@ -234,11 +271,9 @@ def source_options(options: Options) -> SourceOptions:
 
 
 def map_config(options: Options) -> MapConfig | None:
-    """The map asked for; None with ``--rdo psnr``, where a map option on the command line is a ConfigError."""
-    if options["rdo"] != "map":
-        given = [flag for name, flag in _MAP_OPTIONS.items() if _is_given(name)]
-        if given:
-            raise ConfigError(f"{', '.join(given)} with --rdo {options['rdo']}; expected --rdo map or no map option")
+    """The map asked for; None where ``--rdo`` has none, and then a map option on the command line is a ConfigError."""
+    if "map" not in options["rdo"]:
+        _refuse(_MAP_OPTIONS, options["rdo"], "--rdo map, map+ctu or no map option")
         return None
     return MapConfig(
         name=options["map"],
@@ -252,6 +287,37 @@ def map_config(options: Options) -> MapConfig | None:
         interval=options["map_interval"],
         probe=options["probe"],
     )
+
+
+def candidate_config(options: Options) -> CandidateConfig | None:
+    """The candidates asked for; None where ``--rdo`` has none, and then an option for them is a ConfigError."""
+    if "ctu" not in options["rdo"]:
+        _refuse(_CTU_OPTIONS, options["rdo"], "--rdo ctu, map+ctu or no option for candidates")
+        return None
+    if options["metric_inside"] and not _is_given("metric"):
+        options = {**options, "metric": "sse"}
+    return CandidateConfig(
+        candidates=options["candidates"],
+        metric=options["metric"],
+        context=_context(options),
+        splits=int(options["splits"] or 0),
+        alpha=options["metric_alpha"],
+        guard=options["guard"],
+        internal=options["metric_inside"],
+    )
+
+
+def _context(options: Options) -> int:
+    from rdo_metrics.candidates import make_candidate_metric
+
+    asked: int | None = options["metric_context"]
+    return make_candidate_metric(options["metric"]).context if asked is None else asked
+
+
+def _refuse(flags: Mapping[str, str], rdo: str, expected: str) -> None:
+    given = [flag for name, flag in flags.items() if _is_given(name)]
+    if given:
+        raise ConfigError(f"{', '.join(given)} with --rdo {rdo}; expected {expected}")
 
 
 def coding_config(options: Options, fmt: VideoFormat | None = None) -> CodingConfig:
@@ -277,6 +343,7 @@ def _configs(options: Options, fmt: VideoFormat | None, default_qps: tuple[int, 
         "bit_depth": int(depth),
         "rdo": options.get("rdo", "psnr"),
         "map": map_config(options) if "rdo" in options else None,
+        "ctu": candidate_config(options) if "candidates" in options else None,
         "extra": tuple(word for text in options["extra"] for word in _words(text)),
     }
     ((name, values),) = (given or {"qp": default_qps}).items()

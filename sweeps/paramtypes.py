@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
+from encoder_bridge.config import Candidate
+from encoder_bridge.errors import ConfigError
 from encoder_bridge.source_base import parse_fps as parse_fps
 from encoder_bridge.source_base import parse_pixel_format
 from encoder_bridge.source_base import parse_size as parse_size
@@ -19,6 +21,7 @@ else:  # not generic in click 8.1
     _ParamType = click.ParamType
 
 _RANGE = re.compile(r"^(-?\d+)-(-?\d+)(?::(\d+))?$")
+_CANDIDATE = re.compile(r"^([+-]?[\d.]+)(?:x([\d.]+))?(?:@(\d+))?$")
 _MOST = 1000
 
 
@@ -81,6 +84,38 @@ def parse_triple(text: str) -> tuple[float, float, float]:
     return values[0], values[1], values[2]
 
 
+def parse_candidates(text: str) -> tuple[Candidate, ...]:
+    """``0,-3,+3x0.8@16``: QP change, ``x`` factor on λ, ``@`` smallest CU; ValueError on any other text."""
+    return tuple(_candidate(part.strip(), text) for part in text.split(","))
+
+
+def format_candidates(candidates: Iterable[Candidate]) -> str:
+    """What ``parse_candidates`` reads."""
+    return ",".join(format_candidate(candidate) for candidate in candidates)
+
+
+def format_candidate(candidate: Candidate) -> str:
+    """One candidate as ``parse_candidates`` reads it: ``0``, ``-3``, ``+3x0.8@16``."""
+    scale = "" if candidate.lambda_scale == 1 else f"x{candidate.lambda_scale:g}"
+    least = f"@{candidate.min_cu}" if candidate.min_cu else ""
+    return f"{candidate.delta_qp:{'+' if candidate.delta_qp else ''}g}{scale}{least}"
+
+
+def _candidate(part: str, text: str) -> Candidate:
+    match = _CANDIDATE.match(part)
+    try:
+        if match is not None:
+            return Candidate(float(match[1]), float(match[2] or 1), int(match[3] or 0))
+    except ConfigError:
+        raise
+    except ValueError:
+        pass
+    raise ValueError(
+        f"{text!r}: {part!r} is no candidate; expected a QP change, x and a factor on lambda, @ and the side of the "
+        "smallest CU, the last two optional, as 0,-3,+3x0.8@16"
+    )
+
+
 def _parts(text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
@@ -103,3 +138,4 @@ FORMAT = Parsed("FORMAT", parse_format)
 FPS = Parsed("FPS", parse_fps)
 NAMES = Parsed("NAMES", parse_names)
 TRIPLE = Parsed("R,G,B", parse_triple)
+CANDIDATES = Parsed("LIST", parse_candidates)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from encoder_bridge.color import planes_to_rgb
 from encoder_bridge.decode import decode_stream
 from encoder_bridge.frames import FrameSource
-from sweeps.compare import ANCHOR, Comparison
+from sweeps.coding import ANCHOR, NEUTRAL
+from sweeps.compare import Comparison
 from sweeps.records import RunRecord
 from sweeps.run_one import Job
 from sweeps.scoring import match_planes
@@ -24,7 +25,7 @@ def side_by_side(job: Job, result: Comparison, folder: Path, path: Path) -> None
     """
     from sweeps.plots import PictureRow, comparison_picture
 
-    tested = next(arm for arm in result.arms if arm.startswith("map"))
+    tested = next(arm for arm in reversed(result.arms) if arm not in (ANCHOR, NEUTRAL))
     network = job.judges[0]
     plain, machine = closest_pair(result.arms[ANCHOR], result.arms[tested], network.name)
     index = plain.frames // 2

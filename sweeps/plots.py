@@ -122,7 +122,7 @@ def rd_plot(
         raise CurveError("no panels to plot")
     columns = columns or min(len(panels), 4 if len(panels) in (4, 7, 8) else 3)
     rows = math.ceil(len(panels) / columns)
-    with _figure(path, 3.9 * columns + 0.4, 3.3 * rows + 1.0) as figure:
+    with new_figure(path, 3.9 * columns + 0.4, 3.3 * rows + 1.0) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
@@ -162,7 +162,7 @@ def comparison_picture(
             raise ConfigError(f"{row.caption}: {row.rgb.shape[:2]} picture for a reference of {reference.shape}")
     height, width = reference.shape
     across = min(4.6, max(2.6, width / 150))
-    with _figure(path, across * len(rows) + 0.2, across * height / width * 3 + 1.45) as figure:
+    with new_figure(path, across * len(rows) + 0.2, across * height / width * 3 + 1.45) as figure:
         draw_comparison(figure, rows, reference, classes, palette, title)
 
 
@@ -188,14 +188,14 @@ def map_picture(
     if values.shape != expected:
         raise ConfigError(f"{kind} map of shape {values.shape}; expected {expected} for a frame of {width}x{height}")
     across = min(9.0, max(5.0, width / 120))
-    with _figure(path, 2 * across + 1.0, across * height / width + 0.9) as figure:
+    with new_figure(path, 2 * across + 1.0, across * height / width + 0.9) as figure:
         _draw_map(figure, rgb, values, side, kind)
         if title:
             figure.suptitle(title, fontsize=12, fontweight="bold")
 
 
 @contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
+def new_figure(path: Path, width: float, height: float) -> Iterator[Figure]:
     """An empty figure of a size in inches; saved to ``path`` when the block ends well."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from encoder_bridge.config import CodingConfig
-from sweeps.coding import Coder
-from sweeps.compare import Comparison, arm_name, compare
-from sweeps.records import RunRecord
+from sweeps.coding import Coder, arm_name
+from sweeps.compare import Comparison, compare
+from sweeps.records import RunRecord, config_of
 from sweeps.run_one import Job
 from sweeps.store import ResultStore
 
@@ -58,6 +58,7 @@ def point_event(record: RunRecord, folder: Path) -> dict[str, Any]:
         "encode_s": record.encode_s,
         "map_s": record.map_s,
         "first_pass_s": record.first_pass_s,
+        "judge_s": record.judge_s,
         "stream": None if record.stream is None else str((folder / record.stream).absolute()),
         "key": record.key,
     }
@@ -65,9 +66,4 @@ def point_event(record: RunRecord, folder: Path) -> dict[str, Any]:
 
 def record_arm(record: RunRecord) -> str:
     """The arm a record belongs to."""
-    from encoder_bridge.config import MapConfig
-
-    config = dict(record.config)
-    spec = config.pop("map")
-    extra = tuple(config.pop("extra"))
-    return arm_name(CodingConfig(**config, extra=extra, map=None if spec is None else MapConfig(**spec)))
+    return arm_name(config_of(record))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder_bridge.config import CodingConfig
+from encoder_bridge.config import Candidate, CandidateConfig, CodingConfig, MapConfig
 from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.errors import StoreError
 from encoder_bridge.plainjson import NONFINITE, json_line, spell_nonfinite
@@ -106,6 +106,7 @@ class RunRecord:
         frames: pictures coded.
         bpp: bits per luma sample of the input.
         encode_s, map_s, first_pass_s, seconds: wall times in seconds: encoder, side information, first pass, all.
+        judge_s: the part of ``encode_s`` in which candidates were judged.
         psnr: {"y", "u", "v", "yuv"} in dB, higher is better; may be infinite.
         scores: network → {"agreement", "miou_pseudo", "miou_labels" or None}, 0–1, higher is better.
         frame_bits, frame_psnr: per frame, display order; bits and dB of luma.
@@ -128,6 +129,7 @@ class RunRecord:
     encode_s: float = 0.0
     map_s: float = 0.0
     first_pass_s: float = 0.0
+    judge_s: float = 0.0
     psnr: dict[str, float] = field(default_factory=dict)
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
     frame_bits: list[int] = field(default_factory=list)
@@ -164,6 +166,26 @@ class RunRecord:
             raise StoreError("a record is not a JSON object with a key")
         known = {name: _check(name, data.pop(name)) for name in _TYPES if name in data}
         return cls(**known, extra=data)
+
+
+def config_of(record: RunRecord) -> CodingConfig:
+    """The configuration a record was made with.
+
+    Raises:
+        StoreError: a configuration this version does not know.
+    """
+    parts = dict(record.config)
+    try:
+        parts["extra"] = tuple(parts["extra"])
+        parts["map"] = MapConfig(**parts["map"]) if parts.get("map") else None
+        parts["ctu"] = _candidates_of(parts["ctu"]) if parts.get("ctu") else None
+        return CodingConfig(**parts)
+    except (TypeError, KeyError, ValueError) as error:
+        raise StoreError(f"record {record.key[:12]} has a configuration that cannot be read: {error}") from error
+
+
+def _candidates_of(spec: Mapping[str, Any]) -> CandidateConfig:
+    return CandidateConfig(**{**spec, "candidates": tuple(Candidate(**c) for c in spec["candidates"])})
 
 
 def _number(value: Any) -> float:
@@ -210,6 +232,7 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
     "encode_s": _number,
     "map_s": _number,
     "first_pass_s": _number,
+    "judge_s": _number,
     "psnr": _values(_number),
     "scores": _values(_values(_or_none(_number))),
     "frame_bits": _items(_COUNT),

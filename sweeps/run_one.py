@@ -46,6 +46,8 @@ def job_key(job: Job, coder: Coder) -> str:
     models = {network.name: network.digest() for network in job.judges}
     if coder.maker is not None and job.config.map is not None:
         models["(map)"] = coder.maker.identity(job.config.map)
+    if coder.judges is not None and job.config.ctu is not None:
+        models["(metric)"] = coder.judges.identity(job.config.ctu)
     if job.labels is not None:
         models["(labels)"] = job.labels.digest()
     return run_key(job.config, job.source.digest(), build, models)
@@ -100,6 +102,7 @@ def _record(key: str, job: Job, encoded: Encoded, scores: VideoScores, folder: P
         encode_s=stream.encode_s,
         map_s=encoded.map_s,
         first_pass_s=encoded.first_pass_s,
+        judge_s=encoded.judge_s,
         psnr=scores.psnr(),
         scores=scores.summary(),
         frame_bits=frame_bits(stream.path, frames, stream.bits),

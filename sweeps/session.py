@@ -19,6 +19,8 @@ from encoder_bridge.transform import slice_source
 from models import default_model_path
 from models.metadata import ModelOptions
 from models.task_model import TaskModel
+from sweeps.inspection import check_inspection_target
+from sweeps.judges import JudgeMaker, needs_driver
 from sweeps.labels import LabelFolder
 from sweeps.maps import MapMaker
 from sweeps.options import Options, raw_spec, run_opts, source_options
@@ -117,6 +119,34 @@ def labels_of(options: Options, frames: int | None) -> LabelFolder | None:
     if frames is not None and len(folder) != frames:
         raise ConfigError(f"--labels {options['labels']}: {len(folder)} label images for {frames} frames")
     return folder
+
+
+def asks_driver(config: CodingConfig) -> bool:
+    """Whether a configuration can be coded only with a network's opinion."""
+    for_map = config.map is not None and not config.map.name.endswith(".npy")
+    return for_map or (config.ctu is not None and needs_driver(config.ctu))
+
+
+def inspection_folder(options: Options, config: CodingConfig) -> Path | None:
+    """The folder of ``--inspect``; ConfigError or OutputError where nothing could be written there."""
+    if options["inspect"] is None:
+        return None
+    if config.rdo == "psnr":
+        raise ConfigError(
+            "--inspect with --rdo psnr; expected --rdo map, ctu or map+ctu: a plain encoder tells nothing"
+        )
+    folder = Path(options["inspect"])
+    check_inspection_target(folder)
+    return folder
+
+
+def judge_maker(options: Options, driving: TaskModel | None, config: CodingConfig) -> JudgeMaker | None:
+    """The maker of judges of candidates; None without candidates. Says now what would fail later."""
+    if config.ctu is None:
+        return None
+    maker = JudgeMaker(driving, options["device"])
+    maker.prepare(config.ctu)
+    return maker
 
 
 def map_maker(options: Options, driving: TaskModel | None, config: CodingConfig) -> MapMaker | None:

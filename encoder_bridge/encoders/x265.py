@@ -40,7 +40,7 @@ _OWNED = {
 }
 # With these a trial leaves traces outside its CTU, is coded twice, or is not what its QP says.
 _NOT_WITH_CANDIDATES = {
-    *("--pmode", "--nr-intra", "--nr-inter", "--dynamic-refine", "--rd-refine", "--opt-cu-delta-qp"),
+    *("--nr-intra", "--nr-inter", "--dynamic-refine", "--rd-refine", "--opt-cu-delta-qp"),
     *("--multi-pass-opt-analysis", "--multi-pass-opt-distortion"),
 }
 _NOT_WITH_CANDIDATES_GROUPS = ("--analysis-", "--vbv-")

@@ -1,8 +1,8 @@
 """What a candidate metric is given and what it gives: the distortion of K reconstructions of a CTU, seen in context.
 
-The encoder offers K ways to code a rectangle. Each is pasted into the picture so far (``Choice.windows``), a metric looks
-at the window and says how far from the original each is, in a unit of its own; ``calibration`` turns that into squared
-error, and the encoder keeps the least D + λR.
+The encoder offers K ways to code a rectangle. Each is pasted into the picture so far (``Choice.windows``), a metric
+looks at the window and says how far from the original each is, in a unit of its own; ``calibration`` turns that into
+squared error, and the encoder keeps the least D + λR.
 """
 
 from __future__ import annotations
@@ -14,14 +14,25 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder_bridge.frames import Plane
 from encoder_bridge.registry import Registry
+from rdo_metrics.candidates.windows import Planes, Rect, ToRgb, crop, pasted, pasted_rgb
+
+__all__ = [
+    "CANDIDATE_METRICS",
+    "Blocks",
+    "CandidateFrame",
+    "CandidateMetric",
+    "Choice",
+    "Features",
+    "Float",
+    "LogProbs",
+    "Networks",
+    "Planes",
+    "Rect",
+    "ToRgb",
+]
 
 Float = NDArray[np.float32]
-Planes = tuple[Plane, ...]
-"""One luma plane, or luma and two chroma planes, uint8 or uint16."""
-ToRgb = Callable[[Planes], NDArray[np.uint8]]
-"""Planes of a picture or a window → (h, w, 3) uint8 RGB."""
 LogProbs = Callable[[NDArray[np.uint8]], Float]
 """(N, h, w, 3) uint8 RGB → (N, C, h, w) float32 natural log-probabilities."""
 Features = Callable[[NDArray[np.uint8]], Sequence[Float]]
@@ -86,16 +97,6 @@ class CandidateFrame:
 
 
 @dataclass(frozen=True)
-class Rect:
-    """A rectangle in luma samples; chroma planes take the part that belongs to it."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class Choice:
     """One rectangle and the K ways to code it.
 
@@ -119,6 +120,27 @@ class Choice:
     sse: NDArray[np.float64]
     rate_cost: NDArray[np.float64]
     lambda_ratio: float = 1.0
+
+    @property
+    def place(self) -> Rect:
+        """``rect`` in the coordinates of ``window``."""
+        return self.rect.within(self.window)
+
+    def windows(self) -> list[Planes]:
+        """K windows as planes: the context with each trial pasted."""
+        return pasted(self.context, self.place, self.trials)
+
+    def windows_rgb(self) -> NDArray[np.uint8]:
+        """(K, h, w, 3) uint8 RGB of ``windows``."""
+        return pasted_rgb(self.frame.to_rgb, self.context, self.place, self.trials)
+
+    def original_window(self) -> Planes:
+        """Planes of ``window`` in the original."""
+        return crop(self.frame.original, self.window)
+
+    def original_rgb(self) -> NDArray[np.uint8]:
+        """(h, w, 3) uint8 RGB of ``original_window``, converted as a window, so that equal samples give equal RGB."""
+        return self.frame.to_rgb(self.original_window())
 
 
 class CandidateMetric(Protocol):

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sweeps.options import (
+    candidate_options,
     coding_configs,
     coding_options,
     input_options,
@@ -25,11 +26,17 @@ from sweeps.options import command as new_command
 @input_options
 @coding_options(lists=True)
 @map_options
+@candidate_options
 @model_options
 @judge_options
 @run_options
 @click.option("-o", "--output", default="compare-out", type=click.Path(file_okay=False), help="Folder of the results.")
 @click.option("--neutral/--no-neutral", default=True, help="Also run the neutral arm, which must equal the plain one.")
+@click.option(
+    "--controls/--no-controls",
+    default=False,
+    help="Also run the candidates judged by squared error, and the map alone.",
+)
 @click.option("--bootstrap", default=1000, type=click.IntRange(min=10), help="Resamples for confidence intervals.")
 def command(**options: Any) -> None:
     """Encode INPUT at several rate points in every arm, score what networks see, and give BD-rates.
@@ -51,7 +58,7 @@ def command(**options: Any) -> None:
     networks = session.judges(options, driving)
     labels = session.labels_of(options, source.frame_count)
     maker = session.map_maker(options, driving, configs[0])
-    coder = Coder(Workspace(folder), run_opts(options), say, maker)
+    coder = Coder(Workspace(folder), run_opts(options), say, maker, session.judge_maker(options, driving, configs[0]))
     job = Job(source, Path(options["input"]).name, configs[0], networks, labels)
     with ResultStore(folder) as store:
-        run_and_show(job, plan(configs, options["neutral"]), coder, store, options["bootstrap"])
+        run_and_show(job, plan(configs, options["neutral"], options["controls"]), coder, store, options["bootstrap"])

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sweeps.options import (
+    candidate_options,
     coding_config,
     coding_options,
     input_options,
@@ -24,8 +25,15 @@ from sweeps.options import command as new_command
 @input_options
 @coding_options()
 @map_options
+@candidate_options
 @model_options
 @run_options
+@click.option(
+    "--inspect",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Also write a picture and the numbers of every frame's decisions into this folder.",
+)
 @click.option("-o", "--output", required=True, type=click.Path(), help="Result: .mp4, .mkv or .hevc.")
 def command(**options: Any) -> None:
     """Turn a video into a standard stream whose rate-distortion decisions listened to a network.
@@ -36,6 +44,7 @@ def command(**options: Any) -> None:
     from encoder_bridge.mux import check_output, mux
     from sweeps import session
     from sweeps.coding import Coder, describe
+    from sweeps.inspection import FrameLog, Inspection, write_inspection
     from sweeps.workspace import Workspace
 
     say, output = reporter(options), Path(options["output"])
@@ -46,13 +55,18 @@ def command(**options: Any) -> None:
         check_output(output, ENCODERS.get(config.codec).codec)
         say.note(session.describe_input(source, options["input"]))
         session.note_padding(source.format, config, say)
-        driving = session.driver(options) if config.rdo == "map" and not _from_file(config.map) else None
-        maker = session.map_maker(options, driving, config)
-        coder = Coder(Workspace(folder), run_opts(options), say, maker)
+        inspected = session.inspection_folder(options, config)
+        driving = session.driver(options) if session.asks_driver(config) or inspected else None
+        makers = session.map_maker(options, driving, config), session.judge_maker(options, driving, config)
+        coder = Coder(Workspace(folder), run_opts(options), say, *makers)
         coder.check(source, config)
-        encoded = coder.encode(source, config)
+        log = FrameLog()
+        encoded = coder.encode(source, config, log.add if inspected else None)
         stream = encoded.stream
         mux(stream.path, output, coder.coded_format(source, config), source.pts)
+        if inspected is not None:
+            seen = Inspection(source, coder.coded(source, config), config, encoded, log, driving)
+            write_inspection(seen, inspected, say)
     seconds = float(source.pts[-1] - source.pts[0] + 1 / source.format.fps)
     say.event(
         "result",
@@ -64,13 +78,12 @@ def command(**options: Any) -> None:
         encode_s=stream.encode_s,
         first_pass_s=encoded.first_pass_s,
         map_s=encoded.map_s,
+        judging=encoded.judging,
+        inspect=None if inspected is None else str(inspected),
         build=encoded.build.key(),
     )
     say.show(
         f"{output}: {stream.frames} frames, {stream.bits // 8} bytes, {stream.bits / 1000 / seconds:.1f} kbit/s; "
         f"encode {stream.encode_s:.1f} s, first pass {encoded.first_pass_s:.1f} s, map {encoded.map_s:.1f} s"
+        + (f", judging {encoded.judge_s:.1f} s" if encoded.judging else "")
     )
-
-
-def _from_file(config: Any) -> bool:
-    return config is not None and str(config.name).endswith(".npy")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from encoder_bridge.config import CodingConfig, MapConfig
+from encoder_bridge.config import CandidateConfig, CodingConfig, MapConfig
 from sweeps.bd import PSNR_NETWORK, bd_rows
-from sweeps.compare import arm_name, plan
+from sweeps.coding import arm_name
+from sweeps.compare import plan
 from sweeps.records import RunRecord, pack_confusion
 
 FRAMES = 6
@@ -61,3 +62,16 @@ def test_a_plan_has_every_arm_at_every_rate_point_once():
     assert len({c.digest() for c in runs}) == 6
     same = {k: v for k, v in tests[0].as_dict().items() if k not in ("rdo", "map", "neutral")}
     assert all({k: c.as_dict()[k] for k in same} == same for c in runs[:3])
+
+
+def test_a_network_metric_is_measured_against_its_controls():
+    tried = CandidateConfig(metric="task", splits=16)
+    runs = plan([CodingConfig(qp=30, rdo="map+ctu", map=MapConfig(), ctu=tried)], controls=True)
+    assert [arm_name(c) for c in runs] == [
+        *("psnr", "neutral", "map:kl+ctu:sse/16 inside", "map:kl", "map:kl+ctu:task/16"),
+    ]
+    control = runs[2].ctu
+    assert control is not None and control.candidates == tried.candidates and control.splits == 16
+    assert [arm_name(c) for c in plan([CodingConfig(qp=30, rdo="map", map=MapConfig())], False, True)] == [
+        *("psnr", "map:kl"),
+    ]

@@ -7,12 +7,20 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from encoder_bridge.config import CodingConfig, MapConfig, RunOptions
+from encoder_bridge.config import Candidate, CandidateConfig, CodingConfig, MapConfig, RunOptions
 from encoder_bridge.errors import ConfigError
 from encoder_bridge.frames import VideoFormat
 from encoder_bridge.source_base import RawSpec
 from sweeps import options as opt
-from sweeps.paramtypes import parse_floats, parse_format, parse_ints, parse_names, parse_triple
+from sweeps.paramtypes import (
+    format_candidates,
+    parse_candidates,
+    parse_floats,
+    parse_format,
+    parse_ints,
+    parse_names,
+    parse_triple,
+)
 
 T = Callable[[dict[str, Any]], Any]
 
@@ -25,6 +33,7 @@ def build(arguments: list[str], make: T, lists: bool = False) -> Any:
     @opt.input_options
     @opt.coding_options(lists=lists)
     @opt.map_options
+    @opt.candidate_options
     @opt.model_options
     @opt.run_options
     def probe(**options: Any) -> None:
@@ -80,7 +89,7 @@ def test_every_coding_and_map_option_arrives() -> None:
     words = ["--extra", "--a 1", *line.split()]
     spec = MapConfig("both", 0.5, 0.2, 2.0, 6.0, 64, True, False, 4)
     expected = CodingConfig(
-        "vvenc", "fast", "lowdelay", None, 28.5, None, 0.5, 10, "map", spec, False, ("--a", "1", "--b")
+        "vvenc", "fast", "lowdelay", None, 28.5, None, 0.5, 10, "map", spec, None, False, ("--a", "1", "--b")
     )
     assert build(words, opt.coding_config) == expected
 
@@ -142,3 +151,62 @@ def test_help_has_headings_and_defaults() -> None:
     assert text.index("Coding:") < text.index("--preset") < text.index("Machine-aware RDO:") < text.index("--strength")
     assert "[default: slow]" in text
     assert "[default: 8.0]" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "candidates"),
+    [
+        ("0", (Candidate(),)),
+        ("0,-3,+3", (Candidate(), Candidate(-3), Candidate(3))),
+        (" 0 , 0x0.8 ,0x1.25", (Candidate(), Candidate(0, 0.8), Candidate(0, 1.25))),
+        ("-1.5x2@16,+2@64", (Candidate(-1.5, 2, 16), Candidate(2, 1, 64))),
+    ],
+)
+def test_candidates_are_read_and_written(text: str, candidates: tuple[Candidate, ...]) -> None:
+    assert parse_candidates(text) == candidates
+    assert parse_candidates(format_candidates(candidates)) == candidates
+
+
+@pytest.mark.parametrize("text", ["", "x", "0,", "0x", "3@", "0@16x2", "qp:3", "0x1e9", "0@12", "60", "0x-1", "1.2.3"])
+def test_bad_candidates_say_what_is_expected(text: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_candidates(text)
+    with pytest.raises(click.UsageError, match="expected"):
+        build(["--rdo", "ctu", "--candidates", text], opt.coding_config)
+
+
+def test_every_candidate_option_arrives() -> None:
+    line = (
+        "--rdo map+ctu --candidates 0,-2x0.9 --metric ssim --metric-context 24 --metric-alpha 2 --guard 1.5 --splits 32"
+    )
+    config = build([*line.split(), "--map", "both"], opt.coding_config)
+    spec = CandidateConfig((Candidate(), Candidate(-2, 0.9)), "ssim", 24, 32, 2.0, 1.5)
+    assert config == CodingConfig(qp=32, rdo="map+ctu", map=MapConfig("both"), ctu=spec)
+
+
+def test_the_context_is_the_metrics_own_unless_said() -> None:
+    assert build(["--rdo", "ctu"], opt.coding_config).ctu == CandidateConfig()
+    assert build(["--rdo", "ctu", "--metric", "sse"], opt.coding_config).ctu.context == 0
+    assert build(["--rdo", "ctu", "--metric", "sse", "--metric-context", "8"], opt.coding_config).ctu.context == 8
+    with pytest.raises(ConfigError, match=r"unknown candidate_metric 'nose'; known: .*sse"):
+        build(["--rdo", "ctu", "--metric", "nose"], opt.coding_config)
+
+
+def test_inside_the_encoder_there_is_only_squared_error() -> None:
+    inside = build(["--rdo", "ctu", "--metric-inside"], opt.coding_config).ctu
+    assert inside.internal and inside.metric == "sse"
+    with pytest.raises(ConfigError, match="'task' inside the encoder"):
+        build(["--rdo", "ctu", "--metric-inside", "--metric", "task"], opt.coding_config)
+
+
+def test_options_of_the_other_kind_are_refused_not_ignored() -> None:
+    with pytest.raises(ConfigError, match=r"--metric, --splits with --rdo map; expected --rdo ctu, map\+ctu or no"):
+        build(["--metric", "sse", "--splits", "16"], opt.coding_config)
+    with pytest.raises(ConfigError, match=r"--strength with --rdo ctu; expected --rdo map, map\+ctu or no"):
+        build(["--rdo", "ctu", "--strength", "1"], opt.coding_config)
+
+
+@pytest.mark.parametrize("line", [["--guard", "0.5"], ["--metric-alpha", "-1"], ["--metric-alpha", "nan"]])
+def test_candidate_options_out_of_range(line: list[str]) -> None:
+    with pytest.raises(ConfigError, match="expected at least"):
+        build(["--rdo", "ctu", *line], opt.coding_config)

@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from encoder_bridge.config import CodingConfig, MapConfig
+from encoder_bridge.config import Candidate, CandidateConfig, CodingConfig, MapConfig
 from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.errors import StoreError
-from sweeps.records import RunRecord, pack_confusion, run_key, unpack_confusion
+from sweeps.coding import arm_name
+from sweeps.present import record_arm
+from sweeps.records import RunRecord, config_of, pack_confusion, run_key, unpack_confusion
 
 BUILD = BuildInfo("x265", "3.5", "/a/x265", True, 1, "0123456789abcdef", (8,))
 CONFIG = CodingConfig(qp=32, rdo="map", map=MapConfig())
@@ -129,3 +131,38 @@ def test_key_depends_on_all_that_matters(other: str) -> None:
 
 def test_key_does_not_depend_on_the_order_of_networks() -> None:
     assert run_key(CONFIG, "d", BUILD, {"a": "1", "b": "2"}) == run_key(CONFIG, "d", BUILD, {"b": "2", "a": "1"})
+
+
+TRIED = CandidateConfig((Candidate(), Candidate(-3), Candidate(0, 0.8, 16)), "nets/cut.onnx", 16, 32, 2.0, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("config", "arm"),
+    [
+        (CodingConfig(qp=32), "psnr"),
+        (CodingConfig(qp=32, neutral=True), "neutral"),
+        (CONFIG, "map:kl"),
+        (CodingConfig(crf=20.5, rdo="ctu", ctu=TRIED, extra=("--no-sao",)), "ctu:cut.onnx/32"),
+        (CodingConfig(qp=32, rdo="map+ctu", map=MapConfig("a/b.npy"), ctu=CandidateConfig()), "map:b.npy+ctu:task"),
+        (CodingConfig(qp=32, rdo="ctu", ctu=CandidateConfig(metric="sse", internal=True)), "ctu:sse inside"),
+    ],
+)
+def test_a_record_gives_its_configuration_back(config: CodingConfig, arm: str) -> None:
+    again = RunRecord.from_json(RunRecord(key="k", config=config.as_dict()).to_json())
+    assert config_of(again) == config
+    assert config_of(again).digest() == config.digest()
+    assert record_arm(again) == arm_name(config) == arm
+
+
+def test_records_from_before_candidates_are_read() -> None:
+    config = CONFIG.as_dict()
+    del config["ctu"]
+    record = RunRecord.from_json(json.dumps({"key": "k", "config": config}))
+    assert config_of(record) == CONFIG and record.judge_s == 0
+
+
+def test_a_configuration_of_another_version_is_a_store_error() -> None:
+    with pytest.raises(StoreError, match="record kk has"):
+        config_of(RunRecord(key="kk", config={**CONFIG.as_dict(), "unheard": 1}))
+    with pytest.raises(StoreError, match="psychic"):
+        config_of(RunRecord(key="kk", config={**CONFIG.as_dict(), "rdo": "psychic"}))

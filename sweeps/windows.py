@@ -1,0 +1,119 @@
+"""Where a metric looks when it judges a rectangle: windows of one size inside the picture, coded parts and base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoder_bridge.errors import PluginError
+from encoder_bridge.frames import Plane
+from rdo_metrics.candidates.base import Planes, Rect
+
+_NEIGHBOURS = {1: (-1, 0), 2: (0, -1), 4: (-1, -1), 8: (1, -1)}
+"""Bits of ``mrdo_choice.neighbours`` (left, above, above left, above right) → steps in CTUs, across and down."""
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """Windows of one picture.
+
+    Attributes:
+        size: (H, W) of the picture in luma samples.
+        ctu: side of a CTU.
+        context: luma samples around a CTU, on each side; an odd one is rounded up, so that chroma has whole samples.
+    """
+
+    size: tuple[int, int]
+    ctu: int
+    context: int
+
+    def ctu_of(self, rect: Rect) -> Rect:
+        """The CTU that holds a rectangle, as far as it lies in the picture."""
+        return self._cell(rect.x // self.ctu, rect.y // self.ctu)
+
+    def window(self, rect: Rect) -> Rect:
+        """The rectangle's CTU and its context, shifted to lie inside the picture: one size wherever it is."""
+        column, row = rect.x // self.ctu, rect.y // self.ctu
+        margin = self.context + self.context % 2
+        height, width = self.size
+        x, across = _inside(column * self.ctu - margin, self.ctu + 2 * margin, width)
+        y, down = _inside(row * self.ctu - margin, self.ctu + 2 * margin, height)
+        return Rect(x, y, across, down)
+
+    def coded(self, rect: Rect, neighbours: int) -> list[Rect]:
+        """Parts of the picture whose reconstruction may be looked at: the own CTU and those ``neighbours`` names."""
+        column, row = rect.x // self.ctu, rect.y // self.ctu
+        steps = [(0, 0), *(step for bit, step in _NEIGHBOURS.items() if neighbours & bit)]
+        cells = (self._cell(column + across, row + down) for across, down in steps)
+        return [cell for cell in cells if cell.width > 0 and cell.height > 0]
+
+    def _cell(self, column: int, row: int) -> Rect:
+        whole = Rect(0, 0, self.size[1], self.size[0])
+        return intersection(Rect(column * self.ctu, row * self.ctu, self.ctu, self.ctu), whole)
+
+
+class CodedPicture:
+    """One picture while it is coded: what it is before, and what has been decided so far.
+
+    Args:
+        base: planes that stand in where nothing is coded yet.
+        shifts: chroma subsampling, horizontal and vertical.
+    """
+
+    def __init__(self, base: Planes, shifts: tuple[int, int]) -> None:
+        self.base = base
+        self._shifts = shifts
+        self._coded = tuple(plane.copy() for plane in base)
+
+    def view(self, window: Rect, coded: Sequence[Rect]) -> Planes:
+        """Planes of a window: the decided samples in the rectangles of ``coded``, base everywhere else; a copy."""
+        planes = tuple(plane.copy() for plane in self._crop(self.base, window))
+        for part in (intersection(window, rect) for rect in coded):
+            if part.width <= 0 or part.height <= 0:
+                continue
+            place = Rect(part.x - window.x, part.y - window.y, part.width, part.height)
+            for target, samples in zip(self._crop(planes, place), self._crop(self._coded, part), strict=True):
+                target[...] = samples
+        return planes
+
+    def paste(self, rect: Rect, planes: Planes) -> None:
+        """Decide a rectangle. Raises PluginError where the planes are not the rectangle's."""
+        self.expect(rect, planes)
+        for target, samples in zip(self._crop(self._coded, rect), planes, strict=True):
+            target[...] = samples
+
+    def expect(self, rect: Rect, planes: Planes) -> None:
+        """PluginError unless the planes have the shapes and samples of a rectangle of this picture."""
+        wanted = [(plane.shape, plane.dtype) for plane in self._crop(self.base, rect)]
+        given = [(plane.shape, plane.dtype) for plane in planes]
+        if wanted != given:
+            raise PluginError(f"the encoder sent planes {_listed(given)} for {rect}; expected {_listed(wanted)}")
+
+    def _crop(self, planes: Planes, rect: Rect) -> Planes:
+        return tuple(crop(planes, rect, self._shifts))
+
+
+def crop(planes: Planes, rect: Rect, shifts: tuple[int, int]) -> Iterator[Plane]:
+    """Views of the part of each plane that belongs to a rectangle in luma samples."""
+    for index, plane in enumerate(planes):
+        sx, sy = shifts if index else (0, 0)
+        left, top = rect.x >> sx, rect.y >> sy
+        right, bottom = -(-(rect.x + rect.width) >> sx), -(-(rect.y + rect.height) >> sy)
+        yield plane[top:bottom, left:right]
+
+
+def intersection(a: Rect, b: Rect) -> Rect:
+    """The common part of two rectangles; width or height are not positive where there is none."""
+    x, y = max(a.x, b.x), max(a.y, b.y)
+    return Rect(x, y, min(a.x + a.width, b.x + b.width) - x, min(a.y + a.height, b.y + b.height) - y)
+
+
+def _inside(start: int, length: int, limit: int) -> tuple[int, int]:
+    length = min(length, limit)
+    return max(0, min(start, limit - length)), length
+
+
+def _listed(planes: Sequence[tuple[tuple[int, ...], np.dtype[np.generic]]]) -> str:
+    return ", ".join(f"{'x'.join(map(str, shape))} {dtype}" for shape, dtype in planes) or "(none)"
