@@ -67,11 +67,13 @@ class Candidate:
         delta_qp: added to the QP the CTU has otherwise.
         lambda_scale: factor on λ in the decisions inside the CTU.
         min_cu: side of the smallest CU allowed, in luma samples; 0 for no limit.
+        keep: code the partition and the intra modes of the CTU's first candidate again, which is quick; intra only.
     """
 
     delta_qp: float = 0.0
     lambda_scale: float = 1.0
     min_cu: int = 0
+    keep: bool = False
 
     def __post_init__(self) -> None:
         if not abs(self.delta_qp) <= 51 or not 1 / 64 <= self.lambda_scale <= 64:
@@ -89,21 +91,24 @@ class CandidateConfig:
     """How the candidates of a CTU are made and judged (design §5.5).
 
     Attributes:
-        candidates: what is tried in each CTU; the first is the encoder's own way.
+        candidates: what is tried in each CTU; the first is searched in full.
         metric: registered candidate metric ("sse", "task", "features", …) or an ``.onnx`` file.
         context: luma samples around the CTU that the metric sees.
         splits: side of the smallest CU whose split decision is judged as well (16, 32, 64); 0 for none.
-        alpha: factor on the calibrated α in D = α·D_metric + SSE.
+        share: s in D = s·α·D_metric + (1 − s)·SSE with the calibrated α, 0 to 1; 1 is the metric alone.
         guard: a candidate whose SSE exceeds this many times the least SSE of its CTU is never taken; None allows all.
+        judge_all: ask about every CTU; else those around which the first pass cost the metric nothing are not judged
+            and take the candidate of the highest QP.
         internal: the encoder judges by its own SSE and asks nobody (only metric "sse").
     """
 
-    candidates: tuple[Candidate, ...] = (Candidate(), Candidate(delta_qp=-3.0), Candidate(delta_qp=3.0))
-    metric: str = "task"
-    context: int = 32
+    candidates: tuple[Candidate, ...] = (Candidate(3.0), Candidate(0.0, keep=True), Candidate(-3.0, keep=True))
+    metric: str = "task-flip"
+    context: int = 0
     splits: int = 0
-    alpha: float = 1.0
+    share: float = 0.7
     guard: float | None = None
+    judge_all: bool = False
     internal: bool = False
 
     def __post_init__(self) -> None:
@@ -117,7 +122,8 @@ class CandidateConfig:
             raise ConfigError(f"guard {self.guard}; expected at least 1")
         if self.internal and self.metric != "sse":
             raise ConfigError(f"metric {self.metric!r} inside the encoder; expected 'sse', the only one it knows")
-        _at_least("alpha", self.alpha, 0.0)
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"share of the metric {self.share}; expected 0 to 1")
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,10 @@ class Bitstream:
 
 
 class Judge(Protocol):
-    """Who answers an encoder's level B. Called from threads of the plugin host, ``judge`` from one at a time."""
+    """Who answers an encoder's level B. Called from threads of the plugin host.
+
+    ``judge`` is called from one thread at a time, or from as many as an attribute ``workers`` says.
+    """
 
     def judge(self, calls: Sequence[ChoiceCall]) -> Sequence[Sequence[float]]:
         """For each call one distortion per trial, in squared-error units; the least distortion + rate cost wins."""
@@ -110,6 +113,9 @@ class Encoder(Protocol):
 
     def build_info(self, config: CodingConfig) -> BuildInfo:
         """The binary that would run. Raises ToolNotFoundError with the command that brings it."""
+
+    def ctu_size(self, config: CodingConfig) -> int:
+        """Side of the largest block that is coded as one (CTU, macroblock), in luma samples."""
 
     def check(self, config: CodingConfig, fmt: VideoFormat) -> None:
         """Raises ConfigError where this codec cannot code ``fmt`` as ``config`` says."""

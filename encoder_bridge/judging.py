@@ -1,7 +1,8 @@
 """Level B on the host: choices of all encoder threads go to the judge in batches, and every answer is checked.
 
-One worker thread asks the judge. It takes whatever is waiting at that moment: while a batch is judged, the next
-gathers, so the batch follows the load and nobody waits for a timer.
+A worker thread asks the judge. It takes whatever is waiting at that moment: while a batch is judged, the next gathers,
+so the batch follows the load and nobody waits for a timer. A judge that can be asked by several threads at once says so
+by an attribute ``workers``; small networks use two cores better as two runs than as one run on two threads.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from encoder_bridge.encoder import Judge
 from encoder_bridge.errors import PluginError
 from encoder_bridge.wire import SPLIT_LEVEL, ChoiceCall
 
+T = TypeVar("T")
 _KEPT = 1 << 16
 _BEAT_S = 1.0
 _JOIN_S = 2.0
@@ -88,7 +91,7 @@ class _Ticket:
 
 
 class JudgeQueue:
-    """Hands choices to one judge, from one thread, in batches.
+    """Hands choices to one judge in batches, from as many threads as its attribute ``workers`` says, one without.
 
     Args:
         judge: see ``Judge``.
@@ -107,17 +110,19 @@ class JudgeQueue:
         self._most = most
         self._state = threading.Condition()
         self._waiting: deque[_Ticket] = deque()
-        self._batch: list[_Ticket] = []
+        self._batches: list[list[_Ticket]] = []
         self._closed = False
         self._failure: PluginError | None = None
-        self._worker = threading.Thread(target=self._work, name="mrdo-judge", daemon=True)
-        self._worker.start()
+        count = int(getattr(judge, "workers", 1))
+        self._workers = [threading.Thread(target=self._work, name="mrdo-judge", daemon=True) for _ in range(count)]
+        for worker in self._workers:
+            worker.start()
 
     @property
     def busy(self) -> bool:
         """True while the judge works on a batch and is not overdue."""
         with self._state:
-            return bool(self._batch) and self._failure is None
+            return bool(self._batches) and self._failure is None
 
     def ask(self, call: ChoiceCall) -> Iterator[bytes | None]:
         """Yields None about once a second while the judge works, then the distortions as a CHOSEN payload.
@@ -139,9 +144,10 @@ class JudgeQueue:
         yield ticket.answer
 
     def close(self) -> None:
-        """End the worker and release everybody who waits; a judge that hangs is left behind."""
+        """End the workers and release everybody who waits; a judge that hangs is left behind."""
         self._release(None)
-        self._worker.join(timeout=0.0 if self._failure else _JOIN_S)
+        for worker in self._workers:
+            worker.join(timeout=0.0 if self._failure else _JOIN_S)
 
     def _put(self, ticket: _Ticket) -> None:
         with self._state:
@@ -154,10 +160,10 @@ class JudgeQueue:
 
     def _check_stall(self) -> None:
         with self._state:
-            late = time.monotonic() - self._batch[0].taken if self._batch else 0.0
-            first = self._batch[0].call if self._batch else None
-        if first is not None and late > self._timeout_s:
-            self._stop(PluginError(f"the judge has not answered for {late:.1f} s, asked about {_place(first)}"))
+            oldest = min((batch[0] for batch in self._batches), key=lambda ticket: ticket.taken, default=None)
+        late = 0.0 if oldest is None else time.monotonic() - oldest.taken
+        if oldest is not None and late > self._timeout_s:
+            self._stop(PluginError(f"the judge has not answered for {late:.1f} s, asked about {_place(oldest.call)}"))
 
     def _stop(self, error: PluginError) -> None:
         self._release(error)
@@ -167,7 +173,7 @@ class JudgeQueue:
         with self._state:
             self._closed = True
             self._failure = self._failure or error
-            released = [*self._batch, *self._waiting]
+            released = [ticket for batch in [*self._batches, self._waiting] for ticket in batch]
             self._waiting.clear()
             self._state.notify_all()
         for ticket in released:
@@ -182,7 +188,7 @@ class JudgeQueue:
                 return
             with self._state:
                 self.stats.add_batch(len(batch), batch[0].judged - batch[0].taken)
-                self._batch = []
+                self._batches.remove(batch)
             for ticket, answer in zip(batch, answers, strict=True):
                 ticket.answer = answer
                 ticket.done.set()
@@ -192,11 +198,12 @@ class JudgeQueue:
             self._state.wait_for(lambda: self._waiting or self._closed)
             if self._closed:
                 return []
-            self._batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
             now = time.monotonic()
-            for ticket in self._batch:
+            for ticket in batch:
                 ticket.taken = now
-            return self._batch
+            self._batches.append(batch)
+            return batch
 
     def _judged(self, batch: Sequence[_Ticket]) -> list[bytes]:
         calls = [ticket.call for ticket in batch]
@@ -210,6 +217,30 @@ class JudgeQueue:
         if len(answers) != len(calls):
             raise PluginError(f"the judge gave {len(answers)} answers for {_places(calls)}; expected {len(calls)}")
         return [checked(call, answer).tobytes() for call, answer in zip(calls, answers, strict=True)]
+
+
+def guarded(work: Callable[[], T], place: str, timeout_s: float = 600.0) -> T:
+    """What a judge's own ``work`` on ``place`` gives, outside its answers: a calibration may throw or stall as they do.
+
+    Runs in a thread of its own, which is left behind when it stalls. Raises PluginError naming ``place``.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # SystemExit too: in a thread it would pass for success
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="mrdo-judge-work", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if errors:
+        raise PluginError(f"the judge failed on {place}: {type(errors[0]).__name__}: {errors[0]}") from errors[0]
+    if not results:
+        raise PluginError(f"the judge has not answered for {timeout_s:.1f} s, asked about {place}")
+    return results[0]
 
 
 def checked(call: ChoiceCall, answer: Iterable[float]) -> NDArray[np.float64]:

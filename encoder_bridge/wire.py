@@ -17,7 +17,7 @@ from encoder_bridge.encoder import SideInfo
 from encoder_bridge.errors import PluginError
 from encoder_bridge.frames import Plane
 
-VERSION = 2
+VERSION = 3
 MAX_SIZE = 64 << 20
 WANTS_PLANES = 1
 WANTS_CTUS = 2
@@ -33,7 +33,7 @@ HELLO_OK = struct.Struct("=II")
 PLANE = struct.Struct("=4IQ")
 BEGIN = struct.Struct("=qddiIII72s")
 SIDE = struct.Struct("=10Id")
-CANDIDATE = struct.Struct("=ffI")
+CANDIDATE = struct.Struct("=ffII")
 END = struct.Struct("=qQdi3I")
 CHOOSE = struct.Struct("=qQd8I")
 TRIAL = struct.Struct("=dddII72s")
@@ -224,7 +224,7 @@ def pack_side(info: SideInfo) -> bytes:
     mask = np.zeros((0, 0), np.uint16) if info.candidate_mask is None else info.candidate_mask.astype(np.uint16)
     sizes = (size for grid in (weight, offset, mask) for size in grid.shape[::-1])
     head = SIDE.pack(*sizes, len(info.candidates), info.judge_splits, info.choose_by_sse, 0, info.lambda_scale)
-    candidates = b"".join(CANDIDATE.pack(c.delta_qp, c.lambda_scale, c.min_cu) for c in info.candidates)
+    candidates = b"".join(CANDIDATE.pack(c.delta_qp, c.lambda_scale, c.min_cu, c.keep) for c in info.candidates)
     return head + weight.tobytes() + offset.tobytes() + candidates + mask.tobytes()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +25,9 @@ from rdo_metrics.candidates.calibration import calibrate, combine
 from sweeps.windows import CodedPicture, WindowPlan
 
 OnFrame = Callable[[FrameRecord], None]
+_USUAL_QP = 32.0
+_MOST_WORKERS = 4
+_AROUND = 16
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class CandidateJudge:
         fmt: the pictures the encoder works on: padded, at the coding depth.
         seed: of random draws in metrics.
         on_frame: told of each finished frame.
+        qp: of the encode, where it has one; calibration without a coded base supposes it.
     """
 
     def __init__(
@@ -56,36 +63,63 @@ class CandidateJudge:
         fmt: VideoFormat,
         seed: int = 0,
         on_frame: OnFrame | None = None,
+        qp: float | None = None,
     ) -> None:
         self.seconds = 0.0
         """Time spent judging and calibrating so far."""
         self.stats = JudgeStats()
         """The host's counters, once the encode is finished."""
+        self.workers = max(1, min(_MOST_WORKERS, os.cpu_count() or 1))
+        """Threads that may ask at once; choices of one frame only ever meet over CTUs that are finished."""
         self._metric, self._config, self._networks = metric, config, networks
         self._fmt, self._seed, self._on_frame = fmt, seed, on_frame
+        self._qp = _USUAL_QP if qp is None else qp
+        # Context in units of what the network can be run on.
+        self._align = networks.local.stride if networks.local is not None else 2
         self._shifts = CHROMA_SHIFTS[fmt.chroma] or (0, 0)
         # Squared error as a metric is the control: nothing to calibrate, nothing to add it to.
         self._control = config.metric == "sse"
         self._open: dict[int, _OpenFrame] = {}
         self._lock = threading.Lock()
 
-    def open(self, index: int, original: Planes, base: Planes | None) -> None:
+    @property
+    def wants_labels(self) -> bool:
+        """Whether ``open`` saves a network run by being told the pseudo-ground truth."""
+        return bool(getattr(self._metric, "labels", False))
+
+    def open(self, index: int, original: Planes, base: Planes | None, labels: NDArray[Any] | None = None) -> None:
         """Get ready for questions about a frame; called before the encoder is told of it.
 
         Args:
             index: display order.
             original: planes the encoder is fed, in the judge's format.
             base: a coded version of the same picture (see ``CandidateFrame.base``), or None.
+            labels: (H, W) the driving network's labels of the original, where they are known.
         """
         began = time.monotonic()
         known = original if base is None else base
         frame = CandidateFrame(
             original, known, self._to_rgb, self._fmt.bit_depth, self._networks, index=index, seed=self._seed
         )
-        alpha = 1.0 if self._control else calibrate(self._metric, frame, self._config.alpha)
+        if labels is not None:
+            frame.cache["labels"] = labels.astype(np.int64)
+        alpha = 1.0 if self._control else calibrate(self._metric, frame, self._qp)
         with self._lock:
             self._open[index] = _OpenFrame(frame, alpha, CodedPicture(known, self._shifts))
             self.seconds += time.monotonic() - began
+
+    def mask(self, index: int, ctu: int) -> NDArray[np.uint16] | None:
+        """(rows, columns) bit masks of the candidates worth trying in each CTU of an open frame; None for all.
+
+        Where the base, coarser than what will be coded, costs the metric nothing in a CTU and ``_AROUND`` samples
+        around it, the candidate of the highest QP is the only one.
+        """
+        damage = getattr(self._metric, "damage", None)
+        if self._config.judge_all or damage is None:
+            return None
+        steps = [candidate.delta_qp for candidate in self._config.candidates]
+        lost = _by_ctu(damage(self._open[index].frame), ctu)
+        return np.where(lost, (1 << len(steps)) - 1, 1 << int(np.argmax(steps))).astype(np.uint16)
 
     def judge(self, calls: Sequence[ChoiceCall]) -> list[list[float]]:
         """One distortion per trial, in squared-error units, for each call; what wins is remembered as coded.
@@ -147,7 +181,7 @@ class CandidateJudge:
 
     def _choice(self, call: ChoiceCall, held: _OpenFrame) -> Choice:
         rect = Rect(call.x, call.y, call.width, call.height)
-        plan = WindowPlan(held.frame.size, call.ctu_size, self._config.context)
+        plan = WindowPlan(held.frame.size, call.ctu_size, self._config.context, self._align)
         for trial in call.trials:
             held.picture.expect(rect, trial.planes)
         window = plan.window(rect)
@@ -164,8 +198,8 @@ class CandidateJudge:
 
     def _cost(self, choice: Choice, values: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
         if self._control:
-            return combine(replace(choice, lambda_ratio=1.0), values, 1.0, self._config.guard, share=0.0)
-        return combine(choice, values, alpha, self._config.guard)
+            return combine(replace(choice, lambda_ratio=1.0), values, 1.0, self._config.guard, share=1.0)
+        return combine(choice, values, alpha, self._config.guard, self._config.share)
 
     def _to_rgb(self, planes: Planes) -> NDArray[np.uint8]:
         height, width = planes[0].shape
@@ -189,3 +223,12 @@ class Listener:
     def frame_done(self, record: FrameRecord) -> None:
         """Pass it on."""
         self._on_frame(record)
+
+
+def _by_ctu(lost: NDArray[np.bool_], ctu: int) -> NDArray[np.bool_]:
+    """Whether any sample in or around each CTU is set."""
+    near = cv2.dilate(lost.astype(np.uint8), np.ones((2 * _AROUND + 1, 2 * _AROUND + 1), np.uint8))
+    rows, columns = (-(-side // ctu) for side in lost.shape)
+    padded = np.zeros((rows * ctu, columns * ctu), np.bool_)
+    padded[: lost.shape[0], : lost.shape[1]] = near
+    return np.asarray(padded.reshape(rows, ctu, columns, ctu).any(axis=(1, 3)), np.bool_)

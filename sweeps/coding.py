@@ -9,6 +9,10 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CodingConfig, RunOptions
@@ -18,11 +22,14 @@ from encoder_bridge.encoder import Bitstream, BuildInfo, SideInfo
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.errors import DecodeError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
+from encoder_bridge.judging import guarded
 from encoder_bridge.padding import pad_frame, padded_format
 from encoder_bridge.transform import resize_source
+from sweeps.arrayfile import read_frames
 from sweeps.candidates import CandidateJudge, Listener, OnFrame
 from sweeps.judges import JudgeMaker
 from sweeps.maps import MapMaker, MapTrack
+from sweeps.pseudo import pseudo_labels
 from sweeps.scoring import match_planes
 from sweeps.workspace import Workspace
 
@@ -130,7 +137,9 @@ class Coder:
         if config.map is not None and self._maker.needs_first_pass(config.map):
             return self.encode(source, first_pass(config, self._maker.probe(config.map))).stream
         if config.ctu is not None and self._judges.needs_base(config.ctu):
-            return self.encode(source, first_pass(config, 0)).stream
+            # No finer than the coarsest candidate, or it could not tell where that one does no harm.
+            coarsest = max(candidate.delta_qp for candidate in config.ctu.candidates)
+            return self.encode(source, first_pass(config, max(0, round(coarsest)))).stream
         return None
 
     def _track(self, source: FrameSource, first: Bitstream | None, config: CodingConfig) -> MapTrack | None:
@@ -150,15 +159,24 @@ class Coder:
         judge = (
             None if config.ctu is None else self._judges.judge(config, judged_format(coded.format, config), on_frame)
         )
-        base = decode_stream(first.path) if judge is not None and first is not None else None
+        encoder = ENCODERS.get(config.codec)()
+        judging = None if judge is None else self._judging(judge, coded, first, config, encoder.ctu_size(config))
         with (
             self.reporter.task(f"encode {describe(config)}", coded.frame_count) as advance,
-            closing(_feed(coded, sides, judge, base, advance)) as feed,
+            closing(_feed(coded, sides, judging, advance)) as feed,
         ):
-            encoder = ENCODERS.get(config.codec)()
             listener = Listener(on_frame) if judge is None and on_frame is not None else judge
             stream = encoder.encode(feed, coded.format, config, self.options, path, judge=listener)
         return stream, {} if judge is None else judge.summary()
+
+    def _judging(
+        self, judge: CandidateJudge, coded: FrameSource, first: Bitstream | None, config: CodingConfig, ctu: int
+    ) -> _Judging:
+        labels, driver = None, self._judges.driver
+        if judge.wants_labels and driver is not None and padded_format(coded.format) is coded.format:
+            labels = read_frames(pseudo_labels(coded, driver, self.workspace, self.reporter))
+        base = None if first is None else decode_stream(first.path)
+        return _Judging(judge, base, labels, ctu, judged_format(coded.format, config), self.options.timeout_s)
 
     @property
     def _maker(self) -> MapMaker:
@@ -178,7 +196,7 @@ class _Sides:
     config: CodingConfig
     track: MapTrack | None
 
-    def info(self, index: int) -> SideInfo | None:
+    def info(self, index: int, mask: NDArray[np.uint16] | None = None) -> SideInfo | None:
         side = None if self.track is None else self.track.side_info(index)
         spec = self.config.ctu
         if spec is None:
@@ -186,9 +204,31 @@ class _Sides:
         return dataclasses.replace(
             side or SideInfo(),
             candidates=spec.candidates,
+            candidate_mask=mask,
             judge_splits=spec.splits,
             choose_by_sse=spec.internal,
         )
+
+
+@dataclass(frozen=True)
+class _Judging:
+    """A judge and what it is told of each frame.
+
+    Attributes:
+        judge: who is asked.
+        base: the first pass, where there is one.
+        labels: (T, H, W) pseudo-ground truth of the coded source, where the judge wants it.
+        ctu: side of a CTU.
+        fmt: the judge's format.
+        timeout_s: a judge that takes longer to get ready has stalled.
+    """
+
+    judge: CandidateJudge
+    base: FrameSource | None
+    labels: NDArray[Any] | None
+    ctu: int
+    fmt: VideoFormat
+    timeout_s: float
 
 
 def plain(config: CodingConfig) -> CodingConfig:
@@ -240,36 +280,31 @@ def judged_format(fmt: VideoFormat, config: CodingConfig) -> VideoFormat:
 
 
 def _feed(
-    source: FrameSource,
-    sides: _Sides,
-    judge: CandidateJudge | None,
-    base: FrameSource | None,
-    advance: Callable[[int], None],
+    source: FrameSource, sides: _Sides, judging: _Judging | None, advance: Callable[[int], None]
 ) -> Generator[tuple[Frame, SideInfo | None]]:
     """Frames and what is told of them; the judge knows a frame before the encoder can ask about it."""
-    bases = iter(()) if base is None else iter(base)
+    bases = iter(()) if judging is None or judging.base is None else iter(judging.base)
     for frame in source:
-        if judge is not None:
-            _open(judge, frame, source.format, next(bases, None), base, sides.config)
-        yield frame, sides.info(frame.index)
+        mask = None if judging is None else _open(judging, frame, source.format, next(bases, None))
+        yield frame, sides.info(frame.index, mask)
         advance(1)
 
 
-def _open(
-    judge: CandidateJudge,
-    frame: Frame,
-    fmt: VideoFormat,
-    coded: Frame | None,
-    base: FrameSource | None,
-    config: CodingConfig,
-) -> None:
+def _open(judging: _Judging, frame: Frame, fmt: VideoFormat, coded: Frame | None) -> NDArray[np.uint16] | None:
+    """Introduce a frame to the judge; which candidates it wants to be asked about."""
+    base, judge = judging.base, judging.judge
     if base is not None and coded is None:
         raise DecodeError(f"the first pass ends before frame {frame.index}; expected as many frames as the input")
-    wanted = judged_format(fmt, config)
     padded = pad_frame(frame, padded_format(fmt)).planes
-    original = match_planes(padded, padded_format(fmt), wanted)
-    known = None if coded is None or base is None else match_planes(coded.planes, base.format, wanted)
-    judge.open(frame.index, original, known)
+    original = match_planes(padded, padded_format(fmt), judging.fmt)
+    known = None if coded is None or base is None else match_planes(coded.planes, base.format, judging.fmt)
+    labels = None if judging.labels is None else judging.labels[frame.index]
+
+    def introduce() -> NDArray[np.uint16] | None:
+        judge.open(frame.index, original, known, labels)
+        return judge.mask(frame.index, judging.ctu)
+
+    return guarded(introduce, f"frame {frame.index}", judging.timeout_s)
 
 
 def _sidecar(path: Path) -> Path:

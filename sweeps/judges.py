@@ -15,6 +15,7 @@ from encoder_bridge.frames import VideoFormat
 from models.block_model import BlockModel
 from models.features import FeatureModel, open_metric_network
 from models.gradient import GradientModel
+from models.local import LocalModel
 from models.metadata import InputSpec
 from models.task_model import TaskModel
 from rdo_metrics.candidates import make_candidate_metric
@@ -23,7 +24,7 @@ from sweeps.candidates import CandidateJudge, OnFrame
 from sweeps.workspace import digest_of
 
 N = TypeVar("N")
-_IN_WINDOWS = {"log_probs", "features"}
+_IN_WINDOWS = {"log_probs", "features", "local"}
 """Networks that are run on windows, not on whole pictures."""
 
 
@@ -40,14 +41,15 @@ class JudgeMaker:
     driver: TaskModel | None = None
     device: str = "cpu"
     seed: int = 0
-    _made: dict[str, CandidateMetric] = field(default_factory=dict, compare=False)
+    _made: dict[tuple[str, int], CandidateMetric] = field(default_factory=dict, compare=False)
     _networks: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def metric(self, config: CandidateConfig) -> CandidateMetric:
         """The metric a configuration names. ConfigError for an unknown one."""
-        if config.metric not in self._made:
-            self._made[config.metric] = make_candidate_metric(config.metric)
-        return self._made[config.metric]
+        key = config.metric, config.context
+        if key not in self._made:
+            self._made[key] = make_candidate_metric(*key)
+        return self._made[key]
 
     def prepare(self, config: CandidateConfig) -> None:
         """Fail now, before hours of encoding, where the metric's networks cannot be had or cannot see windows."""
@@ -80,8 +82,10 @@ class JudgeMaker:
         driver = self._driver(config, needs)
         return Networks(
             log_probs=driver.log_probs if "log_probs" in needs else None,
+            logits=driver.logits if "log_probs" in needs else None,
             features=self._features(driver) if "features" in needs else None,
             signed_grad=self._gradient.logp_signed_grad if "signed_grad" in needs else None,
+            local=self._local(driver) if "local" in needs else None,
         )
 
     def judge(self, config: CodingConfig, fmt: VideoFormat, on_frame: OnFrame | None = None) -> CandidateJudge | None:
@@ -90,7 +94,7 @@ class JudgeMaker:
         if config.ctu.internal:
             return None
         metric = self.metric(config.ctu)
-        return CandidateJudge(metric, config.ctu, self.networks(config.ctu), fmt, self.seed, on_frame)
+        return CandidateJudge(metric, config.ctu, self.networks(config.ctu), fmt, self.seed, on_frame, config.qp)
 
     def _driver(self, config: CandidateConfig, needs: set[str]) -> TaskModel:
         if self.driver is None:
@@ -111,6 +115,10 @@ class JudgeMaker:
 
     def _features(self, driver: TaskModel) -> FeatureModel:
         return self._opened("(features)", lambda: FeatureModel(driver.path, device=self.device, options=driver.options))
+
+    def _local(self, driver: TaskModel) -> LocalModel:
+        # The judge asks from several threads: one each is the better use of the cores.
+        return self._opened("(local)", lambda: LocalModel(driver.path, self.device, threads=1, options=driver.options))
 
     def _opened(self, key: str, make: Callable[[], N]) -> N:
         if key not in self._networks:

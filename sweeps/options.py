@@ -24,7 +24,7 @@ from click.core import ParameterSource
 
 from encoder_bridge.config import GOPS, RDO_MODES, CandidateConfig, CodingConfig, MapConfig, RunOptions
 from encoder_bridge.console import Reporter
-from encoder_bridge.errors import ConfigError
+from encoder_bridge.errors import BridgeError, ConfigError, PluginError
 from encoder_bridge.frames import MATRICES, RANGES, VideoFormat
 from sweeps.paramtypes import CANDIDATES, FLOATS, FORMAT, FPS, INTS, NAMES, SIZE, TRIPLE, format_candidates
 
@@ -51,7 +51,8 @@ _CTU_OPTIONS = {
     "candidates": "--candidates",
     "metric": "--metric",
     "metric_context": "--metric-context",
-    "metric_alpha": "--metric-alpha",
+    "judge_all": "--judge-all",
+    "metric_share": "--metric-share",
     "metric_inside": "--metric-inside",
     "guard": "--guard",
     "splits": "--splits",
@@ -146,10 +147,12 @@ def coding_options(lists: bool = False) -> Callable[[F], F]:
 
 _RDO_HELP = "psnr codes plainly, map tells the encoder what the network needs, ctu asks about each CTU, or both."
 _CANDIDATES_HELP = (
-    "Ways to code a CTU, the encoder's own first: a QP change, x and a factor on lambda, @ and the side of the "
-    "smallest CU, as 0,-3,+3x0.8@16."
+    "Ways to code a CTU: a QP change, x and a factor on lambda, @ and the side of the smallest CU, = to keep the "
+    "partition and intra modes of the first, which is quick; as +3,0=,-3x0.8@16."
 )
-_METRIC_HELP = "Who judges them: task, task-kl, features, dct-ratio, fisher, ssim, ms-ssim, sse, or a network."
+_METRIC_HELP = (
+    "Who judges: task-flip, task-iou, task-local, task, features, dct-ratio, fisher, ssim, ms-ssim, sse, or a network."
+)
 
 
 def map_options(function: F) -> F:
@@ -192,8 +195,13 @@ def candidate_options(function: F) -> F:
             metavar="N",
             help="Luma samples around the CTU that the metric sees.  [default: the metric's own]",
         ),
-        _row("--metric-alpha", type=float, default=_CTU.alpha, help="Factor on the metric's calibrated weight."),
+        _row(
+            "--metric-share", type=float, default=_CTU.share, help="Share of the metric beside squared error, 0 to 1."
+        ),
         _row("--metric-inside", is_flag=True, help="The encoder judges by its own squared error, as a control."),
+        _row(
+            "--judge-all", is_flag=True, help="Ask about CTUs, too, where a coarser first pass cost the metric nothing."
+        ),
         _row("--guard", type=float, metavar="F", help="Never take what has more than F times the least squared error."),
         _row("--splits", type=click.Choice(["16", "32", "64"]), help="Judge CU splits down to this side as well."),
     )(function)
@@ -301,8 +309,9 @@ def candidate_config(options: Options) -> CandidateConfig | None:
         metric=options["metric"],
         context=_context(options),
         splits=int(options["splits"] or 0),
-        alpha=options["metric_alpha"],
+        share=options["metric_share"],
         guard=options["guard"],
+        judge_all=options["judge_all"],
         internal=options["metric_inside"],
     )
 
@@ -311,7 +320,13 @@ def _context(options: Options) -> int:
     from rdo_metrics.candidates import make_candidate_metric
 
     asked: int | None = options["metric_context"]
-    return make_candidate_metric(options["metric"]).context if asked is None else asked
+    try:
+        suits = int(make_candidate_metric(options["metric"]).context)
+    except BridgeError:
+        raise
+    except (Exception, SystemExit) as error:  # another package's metric may do anything
+        raise PluginError(f"--metric {options['metric']}: {type(error).__name__}: {error}") from error
+    return suits if asked is None else asked
 
 
 def _refuse(flags: Mapping[str, str], rdo: str, expected: str) -> None:

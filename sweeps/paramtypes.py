@@ -21,7 +21,7 @@ else:  # not generic in click 8.1
     _ParamType = click.ParamType
 
 _RANGE = re.compile(r"^(-?\d+)-(-?\d+)(?::(\d+))?$")
-_CANDIDATE = re.compile(r"^([+-]?[\d.]+)(?:x([\d.]+))?(?:@(\d+))?$")
+_CANDIDATE = re.compile(r"^([+-]?[\d.]+)(?:x([\d.]+))?(?:@(\d+))?(=)?$")
 _MOST = 1000
 
 
@@ -85,7 +85,10 @@ def parse_triple(text: str) -> tuple[float, float, float]:
 
 
 def parse_candidates(text: str) -> tuple[Candidate, ...]:
-    """``0,-3,+3x0.8@16``: QP change, ``x`` factor on λ, ``@`` smallest CU; ValueError on any other text."""
+    """``0,-3=,+3x0.8@16``: QP change, ``x`` factor on λ, ``@`` smallest CU, ``=`` keeps the first one's decisions.
+
+    ValueError on any other text.
+    """
     return tuple(_candidate(part.strip(), text) for part in text.split(","))
 
 
@@ -98,21 +101,22 @@ def format_candidate(candidate: Candidate) -> str:
     """One candidate as ``parse_candidates`` reads it: ``0``, ``-3``, ``+3x0.8@16``."""
     scale = "" if candidate.lambda_scale == 1 else f"x{candidate.lambda_scale:g}"
     least = f"@{candidate.min_cu}" if candidate.min_cu else ""
-    return f"{candidate.delta_qp:{'+' if candidate.delta_qp else ''}g}{scale}{least}"
+    keep = "=" if candidate.keep else ""
+    return f"{candidate.delta_qp:{'+' if candidate.delta_qp else ''}g}{scale}{least}{keep}"
 
 
 def _candidate(part: str, text: str) -> Candidate:
     match = _CANDIDATE.match(part)
     try:
         if match is not None:
-            return Candidate(float(match[1]), float(match[2] or 1), int(match[3] or 0))
+            return Candidate(float(match[1]), float(match[2] or 1), int(match[3] or 0), bool(match[4]))
     except ConfigError:
         raise
     except ValueError:
         pass
     raise ValueError(
         f"{text!r}: {part!r} is no candidate; expected a QP change, x and a factor on lambda, @ and the side of the "
-        "smallest CU, the last two optional, as 0,-3,+3x0.8@16"
+        "smallest CU, = to keep the first one's decisions, the last three optional, as 0,-3=,+3x0.8@16"
     )
 
 

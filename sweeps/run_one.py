@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder_bridge.config import CodingConfig
-from encoder_bridge.console import Reporter
 from encoder_bridge.decode import decode_stream
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.frames import FrameSource
 from models.task_model import TaskModel
-from sweeps.arrayfile import read_frames, write_frames
+from sweeps.arrayfile import read_frames
 from sweeps.coding import Coder, Encoded, describe
 from sweeps.labels import LabelSource
+from sweeps.pseudo import pseudo_labels
 from sweeps.records import RunRecord, pack_confusion, run_key
-from sweeps.scoring import VideoScores, label_video, score_video
-from sweeps.workspace import Workspace
+from sweeps.scoring import VideoScores, score_video
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,6 @@ def run_one(job: Job, coder: Coder) -> RunRecord:
     encoded = coder.encode(job.source, job.config)
     scores = _score(job, encoded.stream.path, coder)
     return _record(key, job, encoded, scores, coder.workspace.folder, time.monotonic() - began)
-
-
-def pseudo_labels(source: FrameSource, network: TaskModel, workspace: Workspace, reporter: Reporter) -> Path:
-    """The network's labels of the original, made once and kept: ``.npy`` (T, H, W) uint8."""
-    path = workspace.labels({"input": source.digest(), "network": network.digest()})
-    if not path.exists():
-        with reporter.task(f"pseudo-GT of {network.name}", source.frame_count) as advance:
-            write_frames(path, label_video(source, network, advance))
-    return path
 
 
 def _score(job: Job, stream: Path, coder: Coder) -> VideoScores:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 
@@ -23,23 +24,26 @@ class WindowPlan:
         size: (H, W) of the picture in luma samples.
         ctu: side of a CTU.
         context: luma samples around a CTU, on each side; an odd one is rounded up, so that chroma has whole samples.
+        align: windows start at multiples of it, and end there or where the picture does; even.
     """
 
     size: tuple[int, int]
     ctu: int
     context: int
+    align: int = 2
 
     def ctu_of(self, rect: Rect) -> Rect:
         """The CTU that holds a rectangle, as far as it lies in the picture."""
         return self._cell(rect.x // self.ctu, rect.y // self.ctu)
 
     def window(self, rect: Rect) -> Rect:
-        """The rectangle's CTU and its context, shifted to lie inside the picture: one size wherever it is."""
-        column, row = rect.x // self.ctu, rect.y // self.ctu
-        margin = self.context + self.context % 2
+        """The rectangle's CTU and its context, shifted to lie inside the picture: one size wherever it is.
+
+        Where the picture ends between two multiples of ``align``, it cuts the window.
+        """
         height, width = self.size
-        x, across = _inside(column * self.ctu - margin, self.ctu + 2 * margin, width)
-        y, down = _inside(row * self.ctu - margin, self.ctu + 2 * margin, height)
+        x, across = self._span(rect.x // self.ctu, width)
+        y, down = self._span(rect.y // self.ctu, height)
         return Rect(x, y, across, down)
 
     def coded(self, rect: Rect, neighbours: int) -> list[Rect]:
@@ -48,6 +52,20 @@ class WindowPlan:
         steps = [(0, 0), *(step for bit, step in _NEIGHBOURS.items() if neighbours & bit)]
         cells = (self._cell(column + across, row + down) for across, down in steps)
         return [cell for cell in cells if cell.width > 0 and cell.height > 0]
+
+    def _span(self, index: int, limit: int) -> tuple[int, int]:
+        """Start and length, along one side, of the window of the CTU in row or column ``index``."""
+        # After as many CTUs the phase of the multiples repeats.
+        phases = range(self.align // gcd(self.align, self.ctu))
+        length = max(end - start for start, end in map(self._aligned, phases))
+        start, whole = self._aligned(index)[0], -(-limit // self.align) * self.align
+        start = max(0, min(start, whole - length))
+        return start, min(length, limit - start)
+
+    def _aligned(self, index: int) -> tuple[int, int]:
+        margin = self.context + self.context % 2
+        start, end = index * self.ctu - margin, (index + 1) * self.ctu + margin
+        return start // self.align * self.align, -(-end // self.align) * self.align
 
     def _cell(self, column: int, row: int) -> Rect:
         whole = Rect(0, 0, self.size[1], self.size[0])
@@ -108,11 +126,6 @@ def intersection(a: Rect, b: Rect) -> Rect:
     """The common part of two rectangles; width or height are not positive where there is none."""
     x, y = max(a.x, b.x), max(a.y, b.y)
     return Rect(x, y, min(a.x + a.width, b.x + b.width) - x, min(a.y + a.height, b.y + b.height) - y)
-
-
-def _inside(start: int, length: int, limit: int) -> tuple[int, int]:
-    length = min(length, limit)
-    return max(0, min(start, limit - length)), length
 
 
 def _listed(planes: Sequence[tuple[tuple[int, ...], np.dtype[np.generic]]]) -> str:

@@ -73,6 +73,12 @@ class X265:
             )
         return info
 
+    def ctu_size(self, config: CodingConfig) -> int:
+        """64, or 32 with the fastest presets, unless ``--ctu`` says otherwise."""
+        words = [word for text in config.extra for word in text.split("=", 1)]
+        said = [words[i + 1] for i, word in enumerate(words[:-1]) if word in ("--ctu", "-s")]
+        return int(said[-1]) if said and said[-1].isdigit() else 32 if config.preset in _SMALL_CTU else 64
+
     def check(self, config: CodingConfig, fmt: VideoFormat) -> None:
         """ConfigError for a preset, QP, CRF, group, candidates or frame size that x265 does not take."""
         if config.preset not in PRESETS:

@@ -178,6 +178,7 @@ static mrdo_candidate *read_candidates(const void *from, uint32_t count)
         candidates[i].delta_qp = c[i].delta_qp;
         candidates[i].lambda_scale = c[i].lambda_scale;
         candidates[i].min_cu = c[i].min_cu;
+        candidates[i].keep = c[i].keep;
     }
     return candidates;
 }

@@ -105,6 +105,8 @@ typedef struct mrdo_candidate
     float delta_qp;
     float lambda_scale;
     uint32_t min_cu; /* side of the smallest CU the trial may use, in luma samples; 0: the encoder's own limit */
+    uint32_t keep;   /* 1: code the partition and the intra modes of the CTU's first trial again, which is quick; has no
+                        effect on that first one and outside intra slices */
 } mrdo_candidate;
 
 /* Side information of one frame. Any part may be absent (NULL, count 0). Arrays are row-major, belong to the plugin

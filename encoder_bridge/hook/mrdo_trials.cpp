@@ -135,6 +135,13 @@ void MrdoSnapshot::restore(CUData& ctu, Mode& best, PicYuv& recon, bool withReco
         m_recon.copyToPicYuv(recon, ctu.m_cuAddr, 0);
 }
 
+void MrdoSnapshot::giveDecisions(CUData& ctu) const
+{
+    uint8_t* const parts[] = { ctu.m_cuDepth, ctu.m_partSize, ctu.m_lumaIntraDir, ctu.m_chromaIntraDir };
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        memcpy(parts[i], &m_parts[parts[i] - (uint8_t*)ctu.m_qp], ctu.m_numPartitions);
+}
+
 MrdoTrials::~MrdoTrials()
 {
     for (size_t i = 0; i < m_snapshots.size(); i++)
@@ -161,6 +168,8 @@ Mode* MrdoTrials::compress(Analysis& analysis, CUData& ctu, Frame& frame, const 
             ctu.initCTU(frame, addr, ctu.m_slice->m_sliceQp, ctu.m_bFirstRowInSlice, ctu.m_bLastRowInSlice, ctu.m_bLastCuInSlice);
             ctu.m_vbvAffected = vbvAffected;
             ctu.m_encData->m_cuStat[addr] = before;
+            if (side->candidates()[k].keep && ctu.m_slice->m_sliceType == I_SLICE)
+                m_snapshots[0]->giveDecisions(ctu);
         }
         side->setTrial(addr, &side->candidates()[k]);
         best = &analysis.compressCTU(ctu, frame, geom, context);

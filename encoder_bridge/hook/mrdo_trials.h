@@ -21,6 +21,8 @@ public:
     void take(const CUData& ctu, const Mode& best, const PicYuv& recon);
     /* Brings back the CTU's data and costs, and the reconstruction unless it still stands there. */
     void restore(CUData& ctu, Mode& best, PicYuv& recon, bool withRecon) const;
+    /* Makes analysis find the CTU decided already, as it was in this trial. */
+    void giveDecisions(CUData& ctu) const;
     const Yuv& recon() const { return m_recon; }
     uint32_t bits() const { return m_bits; }
 

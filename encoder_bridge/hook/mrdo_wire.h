@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#define MRDO_WIRE_VERSION 2
+#define MRDO_WIRE_VERSION 3
 #define MRDO_WIRE_MAX (64u << 20) /* bytes of one message */
 #define MRDO_WIRE_MAX_TRIALS 16u
 
@@ -78,7 +78,7 @@ typedef struct wire_side /* then weights, offsets, candidates, mask (uint16) */
 typedef struct wire_candidate
 {
     float delta_qp, lambda_scale;
-    uint32_t min_cu;
+    uint32_t min_cu, keep;
 } wire_candidate;
 
 typedef struct wire_end /* then ctu_cols * ctu_rows wire_ctu */

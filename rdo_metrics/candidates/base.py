@@ -25,6 +25,7 @@ __all__ = [
     "Choice",
     "Features",
     "Float",
+    "LocalNetwork",
     "LogProbs",
     "Networks",
     "Planes",
@@ -42,6 +43,23 @@ Blocks = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float64]]
 T = TypeVar("T")
 
 
+class LocalNetwork(Protocol):
+    """A network that answers to local changes of a picture it has seen (``models.local.LocalModel``)."""
+
+    @property
+    def stride(self) -> int:
+        """Windows that start and end at multiples of it are cheapest."""
+
+    def begin(self, rgb: NDArray[np.uint8]) -> Any:
+        """(H, W, 3) uint8 RGB → what is kept of it; its ``log_probs`` are (C, H, W) float32."""
+
+    def logits(self, items: Sequence[Any]) -> list[Float]:
+        """For each (what was kept, window, (K, h, w, 3) uint8 RGB, part) the (K, C, h', w') float32 logits of the part.
+
+        Window and part are (x, y, width, height) in the picture, the part inside the window up to the stride.
+        """
+
+
 @dataclass(frozen=True)
 class Networks:
     """What runs networks for metrics; an absent one is None.
@@ -51,12 +69,16 @@ class Networks:
         features: its first stages or a cut file, see ``Features``.
         blocks: a full-reference block metric in ONNX, see ``Blocks``.
         signed_grad: gradients of log-probabilities, for the Fisher diagonal (``rdo_metrics.maps.base.SignedGrad``).
+        local: the driving network for local changes.
+        logits: the driving network without normalisation, for whoever looks at a part of the answer only.
     """
 
     log_probs: LogProbs | None = None
     features: Features | None = None
     blocks: Blocks | None = None
     signed_grad: Callable[[Float, NDArray[np.int64], Float], Float] | None = None
+    local: LocalNetwork | None = None
+    logits: LogProbs | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +171,9 @@ class CandidateMetric(Protocol):
     Attributes:
         needs: names of the ``Networks`` members it uses, as ("log_probs",); checked before an encode starts.
         context: luma samples around the rectangle that suit it; 0 where only the rectangle counts.
+
+    It may also have ``labels = True`` where it compares with the pseudo-ground truth, which is then put into a frame's
+    cache, and ``damage(frame)``, (H, W) bool, where ``frame.base`` costs anything at all: CTUs without are not judged.
     """
 
     needs: tuple[str, ...]

@@ -2,18 +2,19 @@
 
 The encoder minimises D + λR in each rectangle, D and λ in squared samples of the coding depth. For one frame
 
-    α = factor · SSE(base) / D_metric(base)
+    α = SSE(base) / D_metric(base)
 
 over the whole picture, base being the first pass: on average over the frame a trial's α·D_metric is then as large as
-its squared error, and ``factor`` sets how much more the metric counts. For one rectangle
+its squared error. For one rectangle
 
-    D_k = α · D_metric,k · λ_rect/λ_frame + share · SSE_k
+    D_k = share · α · D_metric,k · λ_rect/λ_frame + (1 − share) · SSE_k
 
-with share 1 (hybrid, the default) or 0 (the metric alone). Why the λ ratio: a metric's unit is a global one, a unit of
-task loss costs the same wherever it falls, so it trades at the frame's λ; squared error trades at the rectangle's own
-λ, which is where a map has put its weight w = λ_frame/λ_rect. In the frame's units the cost is
-α·D_metric + w·SSE + λ_frame·R; the encoder adds λ_rect·R, so all of it is multiplied by λ_rect/λ_frame = 1/w. Without a
-map the ratio is 1.
+with share 1 for the metric alone and 0 for squared error alone. The two add up to 1, so that D stays of the size that
+the encoder's λ was made for: α·D_metric + SSE would weigh distortion twice, which is a smaller λ in disguise. Why the
+λ ratio: a metric's unit is a global one, a unit of task loss costs the same wherever it falls, so it trades at the
+frame's λ; squared error trades at the rectangle's own λ, which is where a map has put its weight w = λ_frame/λ_rect. In
+the frame's units the cost is share·α·D_metric + (1 − share)·w·SSE + λ_frame·R; the encoder adds R at λ_rect, so
+everything is multiplied by λ_rect/λ_frame = 1/w. Without a map the ratio is 1.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ NEVER = 1e30
 _BLOCK = 8
 
 
-def calibrate(metric: CandidateMetric, frame: CandidateFrame, factor: float = 1.0, qp: float = 32.0) -> float:
+def calibrate(metric: CandidateMetric, frame: CandidateFrame, qp: float = 32.0) -> float:
     """α of a frame, ≥ 0 and finite: squared error per unit of the metric, see the module.
 
     Where the base is the original itself (there was no first pass), a coded picture stands in for it (``stand_in``).
@@ -45,7 +46,6 @@ def calibrate(metric: CandidateMetric, frame: CandidateFrame, factor: float = 1.
     Args:
         metric: who judges.
         frame: original and base.
-        factor: ≥ 0, on α.
         qp: of the stand-in.
 
     Raises MetricInputError where the metric gives something else than a finite number of at least 0.
@@ -58,12 +58,12 @@ def calibrate(metric: CandidateMetric, frame: CandidateFrame, factor: float = 1.
     if not np.isfinite(distortion) or distortion < 0:
         name = type(metric).__name__
         raise MetricInputError(f"{name} gave {distortion} for frame {frame.index}; expected a finite number ≥ 0")
-    alpha = factor * error / distortion if distortion else 0.0
+    alpha = error / distortion if distortion else 0.0
     return alpha if np.isfinite(alpha) else 0.0
 
 
 def hybrid(
-    metric: CandidateMetric, batch: Sequence[Choice], alphas: Sequence[float], share: float = 1.0,
+    metric: CandidateMetric, batch: Sequence[Choice], alphas: Sequence[float], share: float = 0.5,
     guard: float | None = None,
 ) -> list[NDArray[np.float64]]:  # fmt: skip
     """D of every trial of every choice, see ``combine``; ``alphas`` has one value a choice, that of its frame."""
@@ -75,9 +75,9 @@ def hybrid(
 
 
 def combine(
-    choice: Choice, values: NDArray[np.float64], alpha: float, guard: float | None = None, share: float = 1.0
+    choice: Choice, values: NDArray[np.float64], alpha: float, guard: float | None = None, share: float = 0.5
 ) -> NDArray[np.float64]:
-    """D_k = α · values_k · λ ratio + share · SSE_k of one choice, (K,) float64, finite; lower is better.
+    """D_k = share · α · values_k · λ ratio + (1 − share) · SSE_k of one choice, (K,) float64, finite; lower is better.
 
     Args:
         choice: what was judged.
@@ -85,7 +85,7 @@ def combine(
         alpha: of the frame. At 0 the squared error is all there is to go by, so it counts whatever ``share`` says.
         guard: ≥ 1; a trial whose squared error exceeds that many times the choice's least gets ``NEVER``. The trial of
             the least squared error always stays. None lets the metric take any.
-        share: of the squared error: 1 hybrid, 0 the metric alone.
+        share: of the metric, 0 to 1; the rest is squared error's.
 
     Raises MetricInputError unless there are K finite values ≥ 0.
     """
@@ -95,7 +95,8 @@ def combine(
             f"distortions {found.tolist()} for {len(choice.trials)} candidates of {choice.rect} in frame "
             f"{choice.frame.index}; expected as many finite numbers of at least 0"
         )
-    cost = share * choice.sse + alpha * choice.lambda_ratio * found if alpha > 0 else 1.0 * choice.sse
+    weighed = share * alpha * choice.lambda_ratio * found + (1 - share) * choice.sse
+    cost = weighed if alpha > 0 else 1.0 * choice.sse
     if guard is not None:
         cost = np.where(choice.sse > guard * choice.sse.min(), NEVER, cost)
     return np.minimum(cost, NEVER)

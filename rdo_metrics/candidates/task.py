@@ -34,7 +34,9 @@ class _NetworkAnswer:
         """See ``CandidateMetric.distortions``. Raises MetricInputError where the network answers otherwise."""
         results: dict[int, NDArray[np.float64]] = {}
         for run, stack in stacked(batch, "log_probs", self._originals):
-            answers = _checked(run(stack.rgb), stack.rgb)
+            # Logits, where they can be had, are normalised in the rectangle alone.
+            bare = batch[stack.members[0].index].frame.networks.logits
+            answers = _checked((bare or run)(stack.rgb), stack.rgb)
             for member in stack.members:
                 results[member.index] = self._judged(member, answers)
         return [results[index] for index in range(len(batch))]
@@ -70,8 +72,11 @@ class _NetworkAnswer:
         size = choice.window.height, choice.window.width
         place = choice.place.dilated(self.margin, size)
         # The window before the trials is the original's, where it was asked for.
-        seen = answers[max(member.span.start - 1, 0), :, *place.luma]
-        return np.array([self._loss(choice, place, seen, answer[:, *place.luma]) for answer in answers[member.span]])
+        first = max(member.span.start - 1, 0)
+        inside = answers[first : member.span.stop, :, *place.luma]
+        if choice.frame.networks.logits is not None:
+            inside = log_softmax(inside)
+        return np.array([self._loss(choice, place, inside[0], log_q) for log_q in inside[member.span.start - first :]])
 
     def _loss(self, choice: Choice, place: Rect, seen: Float, log_q: Float) -> float:
         raise NotImplementedError
@@ -125,6 +130,13 @@ class TaskKlWindowMetric(_NetworkAnswer):
 
     def _loss(self, choice: Choice, place: Rect, seen: Float, log_q: Float) -> float:
         return float(np.sum(kl_divergence(seen, log_q), dtype=np.float64))
+
+
+def log_softmax(scores: Float) -> Float:
+    """(N, C, h, w) logits → natural-log class probabilities."""
+    less: Float = scores - scores.max(axis=1, keepdims=True)
+    less -= np.log(np.exp(less).sum(axis=1, keepdims=True))
+    return less
 
 
 def _spread(size: tuple[int, int]) -> list[Rect]:

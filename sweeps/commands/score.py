@@ -23,7 +23,7 @@ def command(**options: Any) -> None:
     """
     from sweeps import session
     from sweeps.arrayfile import read_frames
-    from sweeps.run_one import pseudo_labels
+    from sweeps.pseudo import pseudo_labels
     from sweeps.scoring import score_video
     from sweeps.tables import score_table
     from sweeps.workspace import Workspace

@@ -75,7 +75,7 @@ def test_a_network_judges_and_threads_do_not_matter(clip: Path, tmp_path: Path, 
 
 
 def test_judged_splits_change_the_stream(clip: Path, tmp_path: Path, x265_hooked: BuildInfo):
-    more = ("--rdo", "ctu", "--metric", "ssim", "--metric-alpha", 4, "--candidates", "0,+2")
+    more = ("--rdo", "ctu", "--metric", "ssim", "--metric-share", 0.8, "--candidates", "0,+2")
     assert encoded(clip, tmp_path / "a.hevc", *more) != encoded(clip, tmp_path / "b.hevc", *more, "--splits", 16)
 
 

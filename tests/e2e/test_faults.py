@@ -42,6 +42,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(params=["map", "ctu", "map+ctu"])
+def arm(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[object, ...]:
+    """Arguments of each way to code; neither a map in a file nor squared error needs a first pass."""
+    drawn = np.random.default_rng(1).random((1, SIZE[0] // 16, SIZE[1] // 16), np.float32)
+    np.save(tmp_path / "map.npy", drawn)
+    map_file = ("--map", tmp_path / "map.npy") if "map" in request.param else ()
+    metric = ("--metric", "sse") if "ctu" in request.param else ()
+    return ("--rdo", request.param, *map_file, *metric)
+
+
 def command(*args: object) -> list[str]:
     return [sys.executable, "-m", "sweeps.cli", *map(str, args)]
 
@@ -87,8 +97,9 @@ def test_what_is_no_video(make: Callable[[Path], object], kind: str, says: str, 
     assert says in done.stderr
 
 
+@pytest.mark.parametrize("rdo", ["psnr", "ctu"])
 @pytest.mark.parametrize("keep", [0.4, 0.97], ids=["early", "late"])
-def test_truncated_mp4(keep: float, tmp_path: Path, out: Path):
+def test_truncated_mp4(keep: float, rdo: str, tmp_path: Path, out: Path):
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
     with av.open(str(whole), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=25)
@@ -98,7 +109,8 @@ def test_truncated_mp4(keep: float, tmp_path: Path, out: Path):
         container.mux(stream.encode())
     data = whole.read_bytes()
     cut.write_bytes(data[: int(len(data) * keep)])
-    assert_clean_failure(mrdo("encode", cut, "-o", out / "a.mp4", "--rdo", "psnr"), "DecodeError", 1, out)
+    metric = ("--metric", "sse") if rdo == "ctu" else ()
+    assert_clean_failure(mrdo("encode", cut, "-o", out / "a.mp4", "--rdo", rdo, *metric), "DecodeError", 1, out)
 
 
 def test_a_container_without_frames(tmp_path: Path, out: Path):
@@ -126,20 +138,23 @@ def test_read_only_output_folder(clip: Path, tmp_path: Path):
         assert_clean_failure(done, "OutputError", 1, folder)
 
 
-@pytest.mark.parametrize("name", ["a.hevc", "a.mp4", "a.mkv"])
-def test_full_disk(name: str, clip: Path, tmp_path: Path, x265_hooked: BuildInfo):
+FAST = ("--qp", 10, "--preset", "ultrafast")
+PLAIN, CANDIDATES = ("--rdo", "psnr"), ("--rdo", "ctu", "--metric", "sse")
+
+
+@pytest.mark.parametrize(("name", "how"), [("a.hevc", PLAIN), ("a.mp4", PLAIN), ("a.mkv", CANDIDATES)])
+def test_full_disk(name: str, how: tuple[str, ...], clip: Path, tmp_path: Path, x265_hooked: BuildInfo):
     with mounted(tmp_path / "full", "size=64k") as folder:
-        done = mrdo("encode", clip, "-o", folder / name, "--rdo", "psnr", "--qp", 10, "--preset", "ultrafast")
+        done = mrdo("encode", clip, "-o", folder / name, *how, *FAST)
         assert_clean_failure(done, "OutputError", 1, folder)
 
 
-def test_full_working_folder(clip: Path, tmp_path: Path, out: Path, x265_hooked: BuildInfo):
+@pytest.mark.parametrize("how", [PLAIN, CANDIDATES])
+def test_full_working_folder(how: tuple[str, ...], clip: Path, tmp_path: Path, out: Path, x265_hooked: BuildInfo):
     with mounted(tmp_path / "full", "size=64k") as folder:
-        done = mrdo(
-            *("encode", clip, "-o", out / "a.mp4", "--rdo", "psnr", "--qp", 10, "--preset", "ultrafast"),
-            *("--workdir", folder),
-        )
+        done = mrdo("encode", clip, "-o", out / "a.mp4", *how, *FAST, "--workdir", folder)
         assert_clean_failure(done, "OutputError", 1, out)
+        assert_nothing_left(folder)
 
 
 @contextmanager
@@ -191,7 +206,7 @@ def test_output_that_is_the_input(clip: Path, tmp_path: Path):
 
 
 def test_missing_encoder_names_the_command_that_builds_it(clip: Path, tmp_path: Path, out: Path):
-    env = {**os.environ, "MRDO_CACHE": str(tmp_path / "empty"), "PATH": "/nonexistent"}
+    env = {**os.environ, "MRDO_CACHE": str(tmp_path / "empty"), "PATH": "/nonexistent", "MRDO_X265": ""}
     done = mrdo("encode", clip, "-o", out / "a.mp4", env=env)
     assert_clean_failure(done, "ToolNotFoundError", 1, out)
     assert "mrdo build x265" in done.stderr
@@ -213,8 +228,8 @@ def running(*args: object) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def encoder_of(process: subprocess.Popen[str], plugin: bool) -> int:
-    """PID of the x265 a command has started and that has begun its work; with the plugin loaded where asked."""
+def encoder_of(process: subprocess.Popen[str], plugin: bool = True) -> int:
+    """PID of the x265 a command has started and that has begun its work; with the plugin loaded unless told."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
         for child in _children(process.pid):
@@ -247,7 +262,7 @@ def _has_plugin(pid: int) -> bool:
         return False
 
 
-SLOW = ("--preset", "placebo", "--qp", "12", "--threads", "1", "--map-interval", "120")
+SLOW = ("--preset", "placebo", "--qp", "12", "--threads", "1")
 
 
 def finished(process: subprocess.Popen[str], within: float) -> tuple[subprocess.CompletedProcess[str], float]:
@@ -257,17 +272,26 @@ def finished(process: subprocess.Popen[str], within: float) -> tuple[subprocess.
     return subprocess.CompletedProcess([], process.returncode, stdout, stderr), took
 
 
-def test_killed_encoder(clip: Path, out: Path, x265_hooked: BuildInfo):
-    with running("encode", clip, "-o", out / "a.mp4", *SLOW) as process:
+@pytest.mark.parametrize("how", [("--rdo", "map"), ("--rdo", "ctu", "--metric", "ssim")])
+def test_encoder_killed_in_its_first_pass(how: tuple[str, ...], clip: Path, out: Path, x265_hooked: BuildInfo):
+    with running("encode", clip, "-o", out / "a.mp4", *SLOW, *how) as process:
         os.kill(encoder_of(process, plugin=False), signal.SIGKILL)
         done, _ = finished(process, 30)
     assert_clean_failure(done, "EncoderError", 1, out)
     assert "SIGKILL" in done.stderr
 
 
-def test_hanging_encoder(clip: Path, out: Path, x265_hooked: BuildInfo):
-    with running("encode", clip, "-o", out / "a.mp4", "--timeout", 3, *SLOW) as process:
-        encoder = encoder_of(process, plugin=False)
+def test_killed_encoder(arm: tuple[object, ...], clip: Path, out: Path, x265_hooked: BuildInfo):
+    with running("encode", clip, "-o", out / "a.mp4", *SLOW, *arm) as process:
+        os.kill(encoder_of(process), signal.SIGKILL)
+        done, _ = finished(process, 30)
+    assert_clean_failure(done, "EncoderError", 1, out)
+    assert "SIGKILL" in done.stderr
+
+
+def test_hanging_encoder(arm: tuple[object, ...], clip: Path, out: Path, x265_hooked: BuildInfo):
+    with running("encode", clip, "-o", out / "a.mp4", "--timeout", 3, *SLOW, *arm) as process:
+        encoder = encoder_of(process)
         os.kill(encoder, signal.SIGSTOP)
         done, took = finished(process, 60)
     assert_clean_failure(done, "EncoderTimeout", 1, out)
@@ -278,12 +302,12 @@ def test_hanging_encoder(clip: Path, out: Path, x265_hooked: BuildInfo):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_nothing(
-    number: signal.Signals, clip: Path, tmp_path: Path, out: Path, x265_hooked: BuildInfo
+    number: signal.Signals, arm: tuple[object, ...], clip: Path, tmp_path: Path, out: Path, x265_hooked: BuildInfo
 ):
     work = tmp_path / "work"
     work.mkdir()
-    with running("encode", clip, "-o", out / "a.mp4", "--workdir", work, *SLOW) as process:
-        encoder = encoder_of(process, plugin=True)
+    with running("encode", clip, "-o", out / "a.mp4", "--workdir", work, *SLOW, *arm) as process:
+        encoder = encoder_of(process)
         process.send_signal(number)
         done, took = finished(process, 30)
     assert done.returncode == 128 + number and "Traceback" not in done.stderr
@@ -313,8 +337,8 @@ main()
 """
 
 
-def test_host_that_dies_in_the_middle(clip: Path, out: Path, x265_hooked: BuildInfo):
-    arguments = list(map(str, ("encode", clip, "-o", out / "a.mp4", *SLOW)))
+def test_host_that_dies_in_the_middle(arm: tuple[object, ...], clip: Path, out: Path, x265_hooked: BuildInfo):
+    arguments = list(map(str, ("encode", clip, "-o", out / "a.mp4", *SLOW, *arm)))
     done = subprocess.run([sys.executable, "-c", HOST_DIES, *arguments], capture_output=True, text=True, timeout=180)
     ended = time.time()
     assert_clean_failure(done, "PluginError", 1, out)
@@ -322,16 +346,20 @@ def test_host_that_dies_in_the_middle(clip: Path, out: Path, x265_hooked: BuildI
     assert ended - closed < 10
 
 
-def test_plugin_that_cannot_be_loaded(clip: Path, tmp_path: Path, out: Path, x265_hooked: BuildInfo):
+def test_plugin_that_cannot_be_loaded(
+    arm: tuple[object, ...], clip: Path, tmp_path: Path, out: Path, x265_hooked: BuildInfo
+):
     (tmp_path / "plugin.so").write_bytes(b"not a library")
     env = {**os.environ, "MRDO_BRIDGE_PLUGIN": str(tmp_path / "plugin.so")}
-    done = mrdo("encode", clip, "-o", out / "a.mp4", "--preset", "ultrafast", "--map-interval", 60, env=env)
+    done = mrdo("encode", clip, "-o", out / "a.mp4", "--preset", "ultrafast", *arm, env=env)
     assert_clean_failure(done, "PluginError", 1, out)
 
 
-def test_encoder_ends_when_the_command_and_its_host_are_killed(clip: Path, out: Path, x265_hooked: BuildInfo):
-    with running("encode", clip, "-o", out / "a.mp4", *SLOW) as process:
-        encoder = encoder_of(process, plugin=True)
+def test_encoder_ends_when_the_command_and_its_host_are_killed(
+    arm: tuple[object, ...], clip: Path, out: Path, x265_hooked: BuildInfo
+):
+    with running("encode", clip, "-o", out / "a.mp4", *SLOW, *arm) as process:
+        encoder = encoder_of(process)
         process.kill()
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and _is_x265(encoder):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from encoder_bridge.errors import PluginError
-from encoder_bridge.judging import JudgeQueue, JudgeStats, checked
+from encoder_bridge.judging import JudgeQueue, JudgeStats, checked, guarded
 from encoder_bridge.wire import ChoiceCall, Trial
 
 
@@ -150,6 +150,23 @@ def test_closing_releases_those_who_wait():
 def test_unusable_answers_name_the_place(answer):
     with pytest.raises(PluginError, match=r"frame 7, CTU at 64,128 \(64x32\).*expected 2 finite numbers"):
         checked(call_of(7), answer)
+
+
+def test_what_a_judge_does_beside_answering_is_guarded_too():
+    assert guarded(lambda: 5, "frame 2") == 5 and guarded(lambda: None, "frame 2") is None
+    for error in (KeyError("layer"), SystemExit(0)):
+
+        def work(error: BaseException = error) -> None:
+            raise error
+
+        with pytest.raises(PluginError, match=rf"failed on frame 2: {type(error).__name__}") as raised:
+            guarded(work, "frame 2")
+        assert raised.value.__cause__ is error
+    release, start = threading.Event(), time.monotonic()
+    with pytest.raises(PluginError, match=r"has not answered for 0\.2 s, asked about frame 2"):
+        guarded(lambda: release.wait(30), "frame 2", timeout_s=0.2)
+    release.set()
+    assert time.monotonic() - start < 10
 
 
 def test_usable_answers_become_float64():

@@ -49,7 +49,29 @@ def blocks(originals, trials):
     return np.abs(originals.astype(np.float64) - trials).sum(axis=(1, 2, 3))
 
 
-NETWORKS = Networks(log_probs=log_probs, features=features, blocks=blocks, signed_grad=signed_grad)
+class Pointwise:
+    """A network without context: what it keeps of a picture is its answer."""
+
+    stride = 16
+
+    def begin(self, rgb):
+        return SimpleNamespace(log_probs=log_probs(rgb[None])[0])
+
+    def logits(self, items):
+        return [self.answer(*item) for item in items]
+
+    def answer(self, state, window, rgb, part):
+        """The base's answer with that to the window in its place; the margin of 3 is not normalised."""
+        (x, y, width, height), (left, top, across, down) = window, part
+        assert rgb.shape[1:3] == (height, width)
+        whole = np.repeat(state.log_probs[None], len(rgb), axis=0)
+        whole[:, :, y : y + height, x : x + width] = log_probs(rgb)
+        return whole[:, :, top : top + down, left : left + across] + 3
+
+
+NETWORKS = Networks(
+    log_probs=log_probs, features=features, blocks=blocks, signed_grad=signed_grad, local=Pointwise()
+)  # fmt: skip
 
 
 def scene(fmt, seed=0):

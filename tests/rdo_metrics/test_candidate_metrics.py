@@ -159,6 +159,14 @@ def test_task_loss_is_the_cross_entropy_inside_the_rectangle(toy):
     assert TaskMetric().distortions([choice])[0][0] == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["task", "task-kl", "task-kl-window"])
+def test_logits_are_normalised_where_they_are_looked_at(toy, name):
+    bare = replace(toy.networks, logits=lambda rgb: toy.log_probs(rgb) - 7)
+    metric = make_candidate_metric(name)
+    wanted, found = (metric.distortions([toy.choice(toy.frame(networks=n))])[0] for n in (toy.networks, bare))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+
+
 def test_task_margin_counts_the_surroundings_within_the_window(toy):
     choice = toy.choice(toy.frame(), noises=(3,))
     inner, wider, all_of_it = (TaskMetric(margin=m).distortions([choice])[0][0] for m in (0, 8, 1000))

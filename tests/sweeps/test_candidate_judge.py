@@ -16,6 +16,7 @@ from encoder_bridge.frames import Frame, VideoFormat
 from encoder_bridge.host import FrameRecord
 from encoder_bridge.wire import ABOVE, LEFT, ChoiceCall, FrameCall, FrameResult, Trial
 from models import default_model_path
+from models.local import LocalModel
 from models.scenes import SceneConfig, SceneSource
 from models.task_model import TaskModel
 from rdo_metrics.candidates import make_candidate_metric
@@ -83,7 +84,7 @@ def test_sse_through_the_host_is_the_encoders_own():
 
 def test_alpha_and_the_maps_lambda_leave_the_control_alone():
     asked = dataclasses.replace(call(cells()[0]), lambda_=25.0)
-    assert judge(alpha=7.0).judge([asked])[0] == [trial.sse for trial in asked.trials]
+    assert judge(share=0.3).judge([asked])[0] == [trial.sse for trial in asked.trials]
 
 
 def test_the_winner_is_what_neighbours_see():
@@ -161,14 +162,49 @@ def test_the_task_metric_pulls_towards_what_the_network_wants():
     networks = Networks(log_probs=driver.log_probs)
     asked = call(cells()[4], steps=(2, 64))
     fine, rough = judge(name="task", networks=networks, context=32).judge([asked])[0]
-    alone = [trial.sse for trial in asked.trials]
-    assert fine >= alone[0] and rough > alone[1]
-    assert rough / fine > 1
-    doubled = judge(name="task", networks=networks, context=32, alpha=2.0).judge([asked])[0]
-    assert doubled[0] - alone[0] == pytest.approx(2 * (fine - alone[0]), rel=1e-9)
+    squared = [trial.sse for trial in asked.trials]
+    half = judge(name="task", networks=networks, context=32, share=0.5).judge([asked])[0]
+    alone = judge(name="task", networks=networks, context=32, share=1.0).judge([asked])[0]
+    assert rough > fine and rough / fine > 1
+    np.testing.assert_allclose(half, (np.array(alone) + squared) / 2, rtol=1e-9)
     held = dataclasses.replace(asked, lambda_=50.0)
-    halved = judge(name="task", networks=networks, context=32).judge([held])[0]
-    assert halved[1] - alone[1] == pytest.approx((rough - alone[1]) / 2, rel=1e-9)
+    halved = judge(name="task", networks=networks, context=32, share=1.0).judge([held])[0]
+    assert halved[1] == pytest.approx(alone[1] / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["task-local", "task-iou", "task-flip"])
+def test_local_answers_see_windows_in_units_of_the_networks_stride(name: str):
+    driver, local = TaskModel(default_model_path(), threads=1), LocalModel(default_model_path(), threads=1)
+    networks = Networks(log_probs=driver.log_probs, local=local)
+    made = judge(name=name, networks=networks, context=32)
+    choices = [made._choice(call(rect), made._open[0]) for rect in cells()]
+    for choice in choices:
+        assert choice.window.x % 32 == choice.window.y % 32 == 0
+        assert (choice.window.width, choice.window.height) in ((128, 128), (112, 128))
+    asked = call(cells()[4], steps=(2, 64))
+    fine, rough = made.judge([asked])[0]
+    assert 0 < fine < rough
+    # The answer is that to the whole picture with the trial in it.
+    planes = [plane.copy() for plane in made._open[0].frame.base]
+    for plane, samples in zip(crop(tuple(planes), cells()[4], (1, 1)), asked.trials[1].planes, strict=True):
+        plane[...] = samples
+    rgb = planes_to_rgb(tuple(planes), FMT)
+    padded = np.pad(rgb, ((0, 0), (0, -FMT.width % 32), (0, 0)), mode="edge")
+    whole = driver.logits(padded)[0, :, 48:128, 48:144]
+    (choice,) = [c for c in choices if c.rect == cells()[4]]
+    (seen,) = local.logits([(made._open[0].frame.cache["local"][0][1], (32, 0, 128, 128),
+                             rgb[None, :128, 32:160], (48, 48, 96, 80))])  # fmt: skip
+    assert np.abs(seen[0] - whole).mean() < 0.3
+
+
+def test_without_a_coded_base_calibration_supposes_the_encodes_qp():
+    def alpha(qp: float | None, base: bool) -> float:
+        made = CandidateJudge(make_candidate_metric("ssim"), CandidateConfig(metric="ssim"), Networks(), FMT, qp=qp)
+        made.open(0, FRAMES[0].planes, coarse(FRAMES[0].planes, 16) if base else None)
+        return made._open[0].alpha
+
+    assert alpha(22, True) == alpha(42, True)
+    assert alpha(22, False) != alpha(42, False) and alpha(None, False) == alpha(32, False)
 
 
 class Bad(SseMetric):

@@ -33,7 +33,24 @@ def test_a_metric_gets_what_it_needs_and_no_more():
     maker = JudgeMaker(TaskModel(default_model_path()))
     task = maker.networks(config("task"))
     assert task.log_probs is not None and (task.features, task.blocks, task.signed_grad) == (None, None, None)
+    assert task.local is None
     assert maker.networks(config("ssim")).log_probs is None
+
+
+def test_local_answers_come_from_the_driver_where_they_are_asked_for():
+    pytest.importorskip("onnx")
+    maker = JudgeMaker(TaskModel(default_model_path()))
+    networks = maker.networks(config("task-iou"))
+    assert networks.local is not None and networks.local.stride == 32
+    assert maker.networks(config("task-local")).local is networks.local
+    assert maker.networks(config("task")).local is None
+
+
+def test_metrics_are_made_for_the_context_that_is_asked_for():
+    maker = JudgeMaker(TaskModel(default_model_path()))
+    assert maker.metric(config("task", context=48)).context == 48
+    assert maker.metric(config("task", context=16)).context == 16
+    assert maker.metric(config("task", context=16)) is maker.metric(config("task", context=16))
 
 
 def test_first_stages_of_the_driver_are_features():

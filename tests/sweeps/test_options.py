@@ -177,10 +177,11 @@ def test_bad_candidates_say_what_is_expected(text: str) -> None:
 
 def test_every_candidate_option_arrives() -> None:
     line = (
-        "--rdo map+ctu --candidates 0,-2x0.9 --metric ssim --metric-context 24 --metric-alpha 2 --guard 1.5 --splits 32"
+        "--rdo map+ctu --candidates 0,-2x0.9 --metric ssim --metric-context 24 --metric-share 0.4 --guard 1.5 "
+        "--splits 32 --judge-all"
     )
     config = build([*line.split(), "--map", "both"], opt.coding_config)
-    spec = CandidateConfig((Candidate(), Candidate(-2, 0.9)), "ssim", 24, 32, 2.0, 1.5)
+    spec = CandidateConfig((Candidate(), Candidate(-2, 0.9)), "ssim", 24, 32, 0.4, 1.5, judge_all=True)
     assert config == CodingConfig(qp=32, rdo="map+ctu", map=MapConfig("both"), ctu=spec)
 
 
@@ -206,7 +207,9 @@ def test_options_of_the_other_kind_are_refused_not_ignored() -> None:
         build(["--rdo", "ctu", "--strength", "1"], opt.coding_config)
 
 
-@pytest.mark.parametrize("line", [["--guard", "0.5"], ["--metric-alpha", "-1"], ["--metric-alpha", "nan"]])
+@pytest.mark.parametrize(
+    "line", [["--guard", "0.5"], ["--metric-share", "-1"], ["--metric-share", "nan"], ["--metric-share", "2"]]
+)
 def test_candidate_options_out_of_range(line: list[str]) -> None:
-    with pytest.raises(ConfigError, match="expected at least"):
+    with pytest.raises(ConfigError, match=r"expected (at least|0 to 1)"):
         build(["--rdo", "ctu", *line], opt.coding_config)

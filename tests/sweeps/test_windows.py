@@ -51,6 +51,36 @@ def test_every_window_holds_its_ctu(width: int, height: int, ctu: int, context: 
     assert (window.width, window.height) == (min(width, ctu + 2 * even), min(height, ctu + 2 * even))
 
 
+@given(
+    st.integers(1, 200), st.integers(1, 200), st.sampled_from((16, 32, 64)), st.integers(0, 70), st.integers(0, 10**6),
+    st.sampled_from((2, 8, 32, 64)),
+)  # fmt: skip
+def test_windows_start_at_multiples_and_end_there_or_with_the_picture(
+    width: int, height: int, ctu: int, context: int, place: int, align: int
+) -> None:
+    width, height = 2 * width, 2 * height
+    plan = WindowPlan((height, width), ctu, context, align)
+    rect = plan.ctu_of(Rect(place % width, place // width % height, 1, 1))
+    window = plan.window(rect)
+    other = plan.window(plan.ctu_of(Rect(place // 7 % width, place // 3 % height, 1, 1)))
+    assert intersection(rect.dilated(context, plan.size), window) == rect.dilated(context, plan.size)
+    for start, length, limit, twin in (
+        (window.x, window.width, width, (other.x, other.width)),
+        (window.y, window.height, height, (other.y, other.height)),
+    ):
+        assert start >= 0 and start % align == 0
+        assert start + length == limit or (start + length < limit and length % align == 0)
+        # One size, counted in units: the network sees whole ones.
+        assert -(-length // align) == -(-twin[1] // align)
+
+
+def test_aligned_windows_sample_by_sample() -> None:
+    plan = WindowPlan((360, 480), 64, 32, 32)
+    assert plan.window(Rect(64, 64, 64, 64)) == Rect(32, 32, 128, 128)
+    assert plan.window(Rect(448, 320, 32, 40)) == Rect(352, 256, 128, 104)
+    assert WindowPlan((360, 480), 64, 32, 64).window(Rect(64, 0, 64, 64)) == Rect(0, 0, 192, 192)
+
+
 def numbered(value: int) -> tuple[np.ndarray, ...]:
     luma = np.full(SIZE, value, np.uint8)
     chroma = np.full((SIZE[0] // 2, SIZE[1] // 2), value, np.uint8)

@@ -156,7 +156,7 @@ def test_an_encoder_ends_when_its_host_dies_while_judging(how, clip, x265_hooked
 @pytest.mark.parametrize(
     "option",
     [
-        *("--pmode", "--nr-intra=100", "--nr-inter", "--dynamic-refine", "--rd-refine", "--opt-cu-delta-qp"),
+        *("--nr-intra=100", "--nr-inter", "--dynamic-refine", "--rd-refine", "--opt-cu-delta-qp"),
         *("--vbv-maxrate", "--vbv-bufsize=1000", "--analysis-reuse-mode"),
     ],
 )
@@ -164,7 +164,7 @@ def test_options_that_trials_do_not_survive_are_refused(option):
     fmt = VideoFormat(208, 144)
     with pytest.raises(ConfigError, match=option.partition("=")[0]):
         X265().check(config_of(extra=(option,)), fmt)
-    X265().check(config_of(extra=("--no-pmode",)), fmt)
+    X265().check(config_of(extra=("--pmode",)), fmt)
     if not option.startswith("--analysis"):
         X265().check(CodingConfig(qp=30, rdo="map", map=MapConfig(), extra=(option,)), fmt)
 
