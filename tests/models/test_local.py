@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,7 @@ import pytest
 from onnx import helper
 
 from encoder_bridge.color import planes_to_rgb
-from encoder_bridge.errors import DeviceError, ModelError, ToolNotFoundError
+from encoder_bridge.errors import ModelError
 from models import default_model_path, judge_model_path
 from models.local import LocalModel
 from models.metadata import ModelOptions
@@ -365,64 +364,6 @@ def test_windows_that_are_none_are_refused(default, box, shape, told):
         default.begin(np.zeros((2, 64, 64, 3), np.uint8))
 
 
-# ---------------------------------------------------------------- networks that will not do
-
-
-def small(path: Path, nodes, weights=(), inputs=("N", 3, "H", "W"), kind=onnx.TensorProto.FLOAT, rank=4) -> Path:
-    image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, list(inputs))
-    out = helper.make_tensor_value_info("out", kind, ["N", 2, "h", "w"][:rank])
-    stored = [onnx.numpy_helper.from_array(v, k) for k, v in weights]
-    graph = helper.make_graph(nodes, "g", [image], [out], stored)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
-    return state(path)
-
-
-def test_a_network_that_looks_everywhere_at_once_is_refused(tmp_path):
-    nodes = [helper.make_node("InstanceNormalization", ["image", "s", "b"], ["n"]),
-             helper.make_node("Conv", ["n", "w"], ["out"])]  # fmt: skip
-    ones = np.ones(3, np.float32)
-    path = small(tmp_path / "n.onnx", nodes, [("s", ones), ("b", ones), ("w", np.ones((2, 3, 1, 1), np.float32))])
-    with pytest.raises(ModelError, match=r"cannot be run on windows.*InstanceNormalization"):
-        LocalModel(path)
-
-
-def test_convolutions_without_padding_are_refused(tmp_path):
-    node = helper.make_node("Conv", ["image", "w"], ["out"])
-    path = small(tmp_path / "n.onnx", [node], [("w", np.ones((2, 3, 3, 3), np.float32))])
-    with pytest.raises(ModelError, match=r"cannot be run on windows.*Conv"):
-        LocalModel(path)
-
-
-def test_an_input_of_one_size_is_refused(tmp_path):
-    node = helper.make_node("Conv", ["image", "w"], ["out"])
-    path = small(tmp_path / "n.onnx", [node], [("w", np.ones((2, 3, 1, 1), np.float32))], (1, 3, 64, 64))
-    with pytest.raises(ModelError, match="fixed at 1 pictures of 64x64"):
-        LocalModel(path)
-
-
-def test_a_label_map_is_refused(tmp_path):
-    node = helper.make_node("ArgMax", ["image"], ["out"], axis=1, keepdims=0)
-    with pytest.raises(ModelError, match="label map"):
-        LocalModel(small(tmp_path / "n.onnx", [node], kind=onnx.TensorProto.INT64, rank=3))
-
-
-def test_files_that_are_no_networks(tmp_path):
-    with pytest.raises(ModelError, match="no network file"):
-        LocalModel(tmp_path / "absent.onnx")
-    (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(ModelError, match="not a network"):
-        LocalModel(tmp_path / "text.onnx")
-
-
-def test_a_device_that_is_not_here():
-    import onnxruntime
-
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime has CUDA")
-    with pytest.raises(DeviceError, match="cuda"):
-        LocalModel(default_model_path(), device="cuda")
-
-
 def test_options_override_the_file(tmp_path):
     _, path = exported("residual", tmp_path / "n.onnx")
     rgb, box, options = scene(64, 64), (0, 0, 64, 64), ModelOptions(std=(1.0, 1.0, 1.0), mean=(0.0, 0.0, 0.0))
@@ -430,9 +371,3 @@ def test_options_override_the_file(tmp_path):
     other = changed(rgb, box)
     (answer,) = model.logits([(model.begin(rgb), box, other, box)])
     np.testing.assert_allclose(answer, TaskModel(path, options=options).logits(other), atol=1e-4)
-
-
-def test_without_onnx_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ToolNotFoundError, match=r"machine-rdo\[exact\]"):
-        LocalModel(default_model_path())
