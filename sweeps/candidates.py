@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +27,8 @@ OnFrame = Callable[[FrameRecord], None]
 _USUAL_QP = 32.0
 _MOST_WORKERS = 4
 _AROUND = 16
+_HARMLESS = 0.002
+"""Share of a CTU and its surroundings; with more damage in the first pass the CTU is judged."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ class CandidateJudge:
     def mask(self, index: int, ctu: int) -> NDArray[np.uint16] | None:
         """(rows, columns) bit masks of the candidates worth trying in each CTU of an open frame; None for all.
 
-        Where the base, coarser than what will be coded, costs the metric nothing in a CTU and ``_AROUND`` samples
-        around it, the candidate of the highest QP is the only one.
+        Where the base, coarser than what will be coded, costs the metric next to nothing in a CTU and ``_AROUND``
+        samples around it, the candidate of the highest QP is the only one.
         """
         damage = getattr(self._metric, "damage", None)
         if self._config.judge_all or damage is None:
@@ -226,9 +227,10 @@ class Listener:
 
 
 def _by_ctu(lost: NDArray[np.bool_], ctu: int) -> NDArray[np.bool_]:
-    """Whether any sample in or around each CTU is set."""
-    near = cv2.dilate(lost.astype(np.uint8), np.ones((2 * _AROUND + 1, 2 * _AROUND + 1), np.uint8))
-    rows, columns = (-(-side // ctu) for side in lost.shape)
-    padded = np.zeros((rows * ctu, columns * ctu), np.bool_)
-    padded[: lost.shape[0], : lost.shape[1]] = near
-    return np.asarray(padded.reshape(rows, ctu, columns, ctu).any(axis=(1, 3)), np.bool_)
+    """Whether more than ``_HARMLESS`` of the samples in and around each CTU are set."""
+    side = ctu + 2 * _AROUND
+    rows, columns = (-(-length // ctu) for length in lost.shape)
+    padded = np.zeros((rows * ctu + 2 * _AROUND, columns * ctu + 2 * _AROUND), np.bool_)
+    padded[_AROUND : _AROUND + lost.shape[0], _AROUND : _AROUND + lost.shape[1]] = lost
+    views = np.lib.stride_tricks.sliding_window_view(padded, (side, side))[::ctu, ::ctu]
+    return np.asarray(views.sum(axis=(2, 3)) > _HARMLESS * side * side, np.bool_)

@@ -20,7 +20,7 @@ from models.local import LocalModel
 from models.scenes import SceneConfig, SceneSource
 from models.task_model import TaskModel
 from rdo_metrics.candidates import make_candidate_metric
-from rdo_metrics.candidates.base import CandidateMetric, Choice, Networks, Rect
+from rdo_metrics.candidates.base import CandidateFrame, CandidateMetric, Choice, Networks, Rect
 from rdo_metrics.candidates.sse import SseMetric
 from sweeps.candidates import CandidateJudge, Listener
 from sweeps.windows import crop
@@ -251,3 +251,34 @@ def test_ten_bit_windows_become_rgb():
     assert isinstance(metric, Watching)
     made.judge([ChoiceCall(0, 0, 0, 64, 64, (trial,))])
     assert np.array_equal(metric.seen[0].windows_rgb()[0], planes_to_rgb(planes, fmt))
+
+
+class Harmed(SseMetric):
+    """Squared error that holds a few samples for damaged."""
+
+    def __init__(self, rect: Rect) -> None:
+        self.rect = rect
+
+    def damage(self, frame: CandidateFrame) -> np.ndarray:
+        lost = np.zeros(frame.size, bool)
+        lost[self.rect.luma] = True
+        return lost
+
+
+def test_ctus_that_a_coarser_base_does_not_harm_are_not_judged():
+    # +3 is the first of the default candidates; damage counts up to 16 samples beside a CTU, from 0.2 % of the area on
+    beside = judge(Harmed(Rect(64 - 10, 20, 8, 8)))
+    assert beside.mask(0, 64).tolist() == [[0b111, 0b111, 1], [1, 1, 1]]
+    assert judge(Harmed(Rect(64 - 10, 20, 4, 4))).mask(0, 64).tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert judge(Harmed(Rect(64 - 10, 20, 8, 8)), judge_all=True).mask(0, 64) is None
+    assert judge().mask(0, 64) is None
+
+
+def test_told_labels_are_the_ones_it_would_find_itself():
+    driver, local = TaskModel(default_model_path(), threads=1), LocalModel(default_model_path(), threads=1)
+    networks = Networks(log_probs=driver.log_probs, local=local)
+    found, told = (judge(name="task-flip", networks=networks, context=0) for _ in range(2))
+    rgb = planes_to_rgb(FRAMES[0].planes, FMT)
+    told.open(0, FRAMES[0].planes, coarse(FRAMES[0].planes, 16), driver.labels(rgb)[0])
+    asked = call(cells()[4], steps=(2, 64))
+    assert told.wants_labels and told.judge([asked]) == found.judge([asked])
