@@ -9,6 +9,7 @@ x265 are always run. Results are kept in OUT and resumed. The table goes to stdo
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import click
 
 from encoder_bridge.config import Candidate, CandidateConfig, CodingConfig, MapConfig
 from encoder_bridge.console import Reporter
+from rdo_metrics.candidates import make_candidate_metric
 from sweeps import session
 from sweeps.bd import PSNR_NETWORK, bd_rows
 from sweeps.coding import Coder, arm_name
@@ -47,7 +49,8 @@ def arm(text: str, base: CodingConfig, extra: dict[str, Any]) -> CodingConfig:
     """The configuration of ``--arm``."""
     rdo, metric, candidates, *splits = text.split()
     tried = (Candidate(),) if candidates == "-" else CANDIDATES.convert(candidates, None, None)
-    ctu = CandidateConfig(candidates=tried, metric=metric, splits=int(splits[0]) if splits else 0, **extra)
+    settings = {"context": make_candidate_metric(metric).context, **extra}
+    ctu = CandidateConfig(candidates=tried, metric=metric, splits=int(splits[0]) if splits else 0, **settings)
     spec = (base.map or MapConfig()) if "map" in rdo else None
     return dataclasses.replace(base, rdo=rdo, map=spec, ctu=ctu)
 
@@ -92,7 +95,7 @@ def main(**options: Any) -> None:
     """Print the table of one input in Markdown."""
     say, folder = Reporter(json=False), Path(options["output"])
     source = session.open_input(options, say)
-    extra = {name: float(number) for name, _, number in (text.partition("=") for text in options["settings"])}
+    extra = {name: ast.literal_eval(text) for name, _, text in (words.partition("=") for words in options["settings"])}
     bases = coding_configs({**options, "rdo": "map"}, source.format)
     driving = session.driver(options)
     coder = Coder(

@@ -114,6 +114,8 @@ class CandidateConfig:
     def __post_init__(self) -> None:
         if not 0 < len(self.candidates) <= MAX_CANDIDATES:
             raise ConfigError(f"{len(self.candidates)} candidates; expected 1 to {MAX_CANDIDATES}")
+        if self.candidates[0].keep:
+            raise ConfigError("the first candidate keeps the decisions of the first; expected = on later ones alone")
         if self.splits not in (0, 16, 32, 64):
             raise ConfigError(f"judged splits down to {self.splits}; expected 16, 32 or 64, or 0 for none")
         if not 0 <= self.context <= 512:

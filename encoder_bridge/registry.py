@@ -41,7 +41,9 @@ class Registry(Generic[T]):
         if name not in self._items and name in self._discovered():
             self._items[name] = self._load(self._discovered()[name])
         if name not in self._items:
-            raise ConfigError(f"unknown {self.kind} {name!r}; known: {', '.join(self.names()) or '(none)'}")
+            raise ConfigError(
+                f"unknown {self.kind.replace('_', ' ')} {name!r}; known: {', '.join(self.names()) or '(none)'}"
+            )
         return self._items[name]
 
     def names(self) -> list[str]:

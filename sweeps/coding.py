@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder_bridge.atomic import replacing
-from encoder_bridge.config import CodingConfig, RunOptions
+from encoder_bridge.config import CandidateConfig, CodingConfig, RunOptions
 from encoder_bridge.console import Reporter
 from encoder_bridge.decode import decode_stream
 from encoder_bridge.encoder import Bitstream, BuildInfo, SideInfo
@@ -137,9 +137,7 @@ class Coder:
         if config.map is not None and self._maker.needs_first_pass(config.map):
             return self.encode(source, first_pass(config, self._maker.probe(config.map))).stream
         if config.ctu is not None and self._judges.needs_base(config.ctu):
-            # No finer than the coarsest candidate, or it could not tell where that one does no harm.
-            coarsest = max(candidate.delta_qp for candidate in config.ctu.candidates)
-            return self.encode(source, first_pass(config, max(0, round(coarsest)))).stream
+            return self.encode(source, first_pass(config, max(0, coarsest_step(config.ctu)))).stream
         return None
 
     def _track(self, source: FrameSource, first: Bitstream | None, config: CodingConfig) -> MapTrack | None:
@@ -176,7 +174,21 @@ class Coder:
         if judge.wants_labels and driver is not None and padded_format(coded.format) is coded.format:
             labels = read_frames(pseudo_labels(coded, driver, self.workspace, self.reporter))
         base = None if first is None else decode_stream(first.path)
-        return _Judging(judge, base, labels, ctu, judged_format(coded.format, config), self.options.timeout_s)
+        return _Judging(
+            judge,
+            base,
+            labels,
+            ctu if self._tells_harm(config) else None,
+            judged_format(coded.format, config),
+            self.options.timeout_s,
+        )
+
+    def _tells_harm(self, config: CodingConfig) -> bool:
+        """Whether the first pass is no finer than the coarsest candidate: it shows where that one does no harm."""
+        assert config.ctu is not None
+        if config.map is None or not self._maker.needs_first_pass(config.map):
+            return config.map is None
+        return self._maker.probe(config.map) >= coarsest_step(config.ctu)
 
     @property
     def _maker(self) -> MapMaker:
@@ -218,7 +230,7 @@ class _Judging:
         judge: who is asked.
         base: the first pass, where there is one.
         labels: (T, H, W) pseudo-ground truth of the coded source, where the judge wants it.
-        ctu: side of a CTU.
+        ctu: side of a CTU; None where the first pass is too fine to tell which of them need no judge.
         fmt: the judge's format.
         timeout_s: a judge that takes longer to get ready has stalled.
     """
@@ -226,7 +238,7 @@ class _Judging:
     judge: CandidateJudge
     base: FrameSource | None
     labels: NDArray[Any] | None
-    ctu: int
+    ctu: int | None
     fmt: VideoFormat
     timeout_s: float
 
@@ -244,6 +256,11 @@ def first_pass(config: CodingConfig, probe: int) -> CodingConfig:
         return dataclasses.replace(plain(config), crf=max(0.0, min(float(MAX_QP), config.crf + probe)))
     assert config.bitrate is not None
     return dataclasses.replace(plain(config), bitrate=max(1, round(config.bitrate * 2 ** (-probe / 6))))
+
+
+def coarsest_step(config: CandidateConfig) -> int:
+    """QP steps by which the coarsest candidate is coarser than the CTU's own QP."""
+    return round(max(candidate.delta_qp for candidate in config.candidates))
 
 
 def describe(config: CodingConfig) -> str:
@@ -302,7 +319,7 @@ def _open(judging: _Judging, frame: Frame, fmt: VideoFormat, coded: Frame | None
 
     def introduce() -> NDArray[np.uint16] | None:
         judge.open(frame.index, original, known, labels)
-        return judge.mask(frame.index, judging.ctu)
+        return None if judging.ctu is None else judge.mask(frame.index, judging.ctu)
 
     return guarded(introduce, f"frame {frame.index}", judging.timeout_s)
 

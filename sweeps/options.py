@@ -148,10 +148,11 @@ def coding_options(lists: bool = False) -> Callable[[F], F]:
 _RDO_HELP = "psnr codes plainly, map tells the encoder what the network needs, ctu asks about each CTU, or both."
 _CANDIDATES_HELP = (
     "Ways to code a CTU: a QP change, x and a factor on lambda, @ and the side of the smallest CU, = to keep the "
-    "partition and intra modes of the first, which is quick; as +3,0=,-3x0.8@16."
+    "partition and intra modes of the first, which is quick (intra slices); as +3,0=,-3x0.8@16."
 )
 _METRIC_HELP = (
-    "Who judges: task-flip, task-iou, task-local, task, features, dct-ratio, fisher, ssim, ms-ssim, sse, or a network."
+    "Who judges: task-flip, task-iou, task-local, task, task-kl, task-kl-window, features, dct-ratio, fisher, ssim, "
+    "ms-ssim, sse, or a network."
 )
 
 

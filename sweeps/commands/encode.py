@@ -85,5 +85,5 @@ def command(**options: Any) -> None:
     say.show(
         f"{output}: {stream.frames} frames, {stream.bits // 8} bytes, {stream.bits / 1000 / seconds:.1f} kbit/s; "
         f"encode {stream.encode_s:.1f} s, first pass {encoded.first_pass_s:.1f} s, map {encoded.map_s:.1f} s"
-        + (f", judging {encoded.judge_s:.1f} s" if encoded.judging else "")
+        + (f", judging {encoded.judge_s:.1f} s over all threads, meanwhile" if encoded.judging else "")
     )

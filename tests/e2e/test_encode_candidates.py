@@ -134,7 +134,7 @@ def test_what_is_refused_is_refused_before_anything_is_coded(clip: Path, tmp_pat
     for args, code, text in (
         (("--rdo", "psnr", "--inspect", tmp_path / "see"), 2, "--inspect with --rdo psnr"),
         (("--rdo", "map", "--inspect", tmp_path / "full"), 1, "holiday.jpg"),
-        (("--rdo", "ctu", "--metric", "nose"), 2, "unknown candidate_metric"),
+        (("--rdo", "ctu", "--metric", "nose"), 2, "unknown candidate metric"),
         (("--rdo", "ctu", "--metric", tmp_path / "no.onnx"), 1, "no such file"),
         (("--rdo", "ctu", "--candidates", "0,99"), 2, "-51 to 51"),
         (("--candidates", "0"), 2, "--candidates with --rdo map"),

@@ -189,7 +189,7 @@ def test_the_context_is_the_metrics_own_unless_said() -> None:
     assert build(["--rdo", "ctu"], opt.coding_config).ctu == CandidateConfig()
     assert build(["--rdo", "ctu", "--metric", "sse"], opt.coding_config).ctu.context == 0
     assert build(["--rdo", "ctu", "--metric", "sse", "--metric-context", "8"], opt.coding_config).ctu.context == 8
-    with pytest.raises(ConfigError, match=r"unknown candidate_metric 'nose'; known: .*sse"):
+    with pytest.raises(ConfigError, match=r"unknown candidate metric 'nose'; known: .*sse"):
         build(["--rdo", "ctu", "--metric", "nose"], opt.coding_config)
 
 
@@ -213,3 +213,11 @@ def test_options_of_the_other_kind_are_refused_not_ignored() -> None:
 def test_candidate_options_out_of_range(line: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"expected (at least|0 to 1)"):
         build(["--rdo", "ctu", *line], opt.coding_config)
+
+
+def test_the_first_candidate_has_nothing_to_keep() -> None:
+    with pytest.raises(ConfigError, match="first candidate"):
+        build(["--rdo", "ctu", "--candidates", "0=,+3"], opt.coding_config)
+    kept = build(["--rdo", "ctu", "--candidates", "+3,0=,-3x0.8@16="], opt.coding_config).ctu.candidates
+    assert kept == (Candidate(3), Candidate(keep=True), Candidate(-3, 0.8, 16, True))
+    assert format_candidates(kept) == "+3,0=,-3x0.8@16="
