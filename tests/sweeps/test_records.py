@@ -133,7 +133,7 @@ def test_key_does_not_depend_on_the_order_of_networks() -> None:
     assert run_key(CONFIG, "d", BUILD, {"a": "1", "b": "2"}) == run_key(CONFIG, "d", BUILD, {"b": "2", "a": "1"})
 
 
-TRIED = CandidateConfig((Candidate(), Candidate(-3), Candidate(0, 0.8, 16)), "nets/cut.onnx", 16, 32, 2.0, 1.5)
+TRIED = CandidateConfig((Candidate(), Candidate(-3), Candidate(0, 0.8, 16)), "nets/cut.onnx", 16, 32, 0.4, 1.5)
 
 
 @pytest.mark.parametrize(
