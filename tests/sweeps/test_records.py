@@ -143,7 +143,10 @@ TRIED = CandidateConfig((Candidate(), Candidate(-3), Candidate(0, 0.8, 16)), "ne
         (CodingConfig(qp=32, neutral=True), "neutral"),
         (CONFIG, "map:kl"),
         (CodingConfig(crf=20.5, rdo="ctu", ctu=TRIED, extra=("--no-sao",)), "ctu:cut.onnx/32"),
-        (CodingConfig(qp=32, rdo="map+ctu", map=MapConfig("a/b.npy"), ctu=CandidateConfig()), "map:b.npy+ctu:task"),
+        (
+            CodingConfig(qp=32, rdo="map+ctu", map=MapConfig("a/b.npy"), ctu=CandidateConfig()),
+            "map:b.npy+ctu:task-flip",
+        ),
         (CodingConfig(qp=32, rdo="ctu", ctu=CandidateConfig(metric="sse", internal=True)), "ctu:sse inside"),
     ],
 )
