@@ -106,6 +106,7 @@ def turn(tools: tuple[Path, Path], network: Network, options: dict[str, Any], th
     config = CandidateConfig(candidates, metric=options["metric"], context=options["context"])
     metric = make_candidate_metric(config.metric)
     judge = CandidateJudge(metric, config, Networks(log_probs=network.log_probs), VideoFormat(WIDTH, HEIGHT))
+    judge.workers = 1  # one session is compared with one session
     original = picture()
     with PluginHost(tools[0], judge=judge, wants_ctus=True) as host:
         for poc in range(threads):
