@@ -92,17 +92,18 @@ class _Labels(_LocalAnswer):
 
     def damage(self, frame: CandidateFrame) -> NDArray[np.bool_]:
         """(H, W) where the base's label is another than the original's."""
-        best: NDArray[np.int64] = base_state(frame).log_probs.argmax(axis=0)
-        return np.asarray(best != pseudo_ground_truth(frame), np.bool_)
+        found, _ = base_labels(frame)
+        return np.asarray(found != pseudo_ground_truth(frame), np.bool_)
 
     def picture(self, frame: CandidateFrame) -> float:
         """The loss of the network's labels of the whole base, once for each pixel."""
-        counts = _confusion(pseudo_ground_truth(frame), base_state(frame).log_probs)
-        return float((counts * self._costs(frame, len(counts))).sum())
+        found, classes = base_labels(frame)
+        return float((_confusion(pseudo_ground_truth(frame), found, classes) * self._costs(frame, classes)).sum())
 
     def _losses(self, frame: CandidateFrame, part: Rect, scores: Float) -> NDArray[np.float64]:
-        labels, costs = pseudo_ground_truth(frame)[part.luma], self._costs(frame, scores.shape[1])
-        return np.array([(_confusion(labels, answer) * costs).sum() for answer in scores], np.float64)
+        labels, classes = pseudo_ground_truth(frame)[part.luma], scores.shape[1]
+        costs = self._costs(frame, classes)
+        return np.array([(_confusion(labels, _best(answer), classes) * costs).sum() for answer in scores], np.float64)
 
     def _costs(self, frame: CandidateFrame, classes: int) -> NDArray[np.float64]:
         """(C, C): of a pixel of the class in the row that is taken for the class in the column."""
@@ -181,6 +182,16 @@ def base_state(frame: CandidateFrame) -> Any:
     return held[0][1]
 
 
+def base_labels(frame: CandidateFrame) -> tuple[NDArray[np.int64], int]:
+    """(H, W) labels that the network gives ``frame.base``, and the number of classes; computed once for each base."""
+    state = base_state(frame)
+    held: list[tuple[Any, NDArray[np.int64], int]] = frame.once("base labels", list)
+    if not held or held[0][0] is not state:
+        scores = state.log_probs
+        held[:] = [(state, _best(scores), len(scores))]
+    return held[0][1], held[0][2]
+
+
 def _item(choice: Choice, part: Rect) -> tuple[Any, ...]:
     """The base, what is shown where instead, and where answers are wanted."""
     window, (height, width) = choice.window, choice.frame.size
@@ -194,16 +205,19 @@ def _item(choice: Choice, part: Rect) -> tuple[Any, ...]:
     return base_state(choice.frame), shown, rgb, (part.x, part.y, part.width, part.height)
 
 
-def _confusion(labels: NDArray[np.int64], scores: Float) -> NDArray[np.int64]:
-    """(C, C) pixels by label and by the greatest of (C, h, w) scores."""
-    classes = len(scores)
+def _best(scores: Float) -> NDArray[np.int64]:
+    """(h, w) class of the greatest of (C, h, w) scores, the first of equals."""
     best, found = scores[0].copy(), np.zeros(scores.shape[1:], np.int64)
     # Plane by plane: several times as fast as argmax over the first axis.
-    for index in range(1, classes):
+    for index in range(1, len(scores)):
         np.copyto(found, index, where=scores[index] > best)
         np.maximum(best, scores[index], out=best)
-    found += labels * classes
-    return np.bincount(found.ravel(), minlength=classes**2).reshape(classes, classes)
+    return found
+
+
+def _confusion(labels: NDArray[np.int64], found: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """(C, C) pixels by label and by the class found for them."""
+    return np.bincount((labels * classes + found).ravel(), minlength=classes**2).reshape(classes, classes)
 
 
 def _checked(scores: Float, choice: Choice, part: Rect) -> Float:
