@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from encoder_bridge.color import planes_to_rgb
 from encoder_bridge.config import CandidateConfig
 from encoder_bridge.errors import MetricInputError, PluginError
-from encoder_bridge.frames import CHROMA_SHIFTS, VideoFormat
+from encoder_bridge.frames import VideoFormat
 from encoder_bridge.host import FrameRecord, HostStats
 from encoder_bridge.judging import JudgeStats
 from encoder_bridge.wire import ChoiceCall
@@ -77,7 +77,6 @@ class CandidateJudge:
         self._qp = _USUAL_QP if qp is None else qp
         # Context in units of what the network can be run on.
         self._align = networks.local.stride if networks.local is not None else 2
-        self._shifts = CHROMA_SHIFTS[fmt.chroma] or (0, 0)
         # Squared error as a metric is the control: nothing to calibrate, nothing to add it to.
         self._control = config.metric == "sse"
         self._open: dict[int, _OpenFrame] = {}
@@ -106,7 +105,7 @@ class CandidateJudge:
             frame.cache["labels"] = labels.astype(np.int64)
         alpha = 1.0 if self._control else calibrate(self._metric, frame, self._qp)
         with self._lock:
-            self._open[index] = _OpenFrame(frame, alpha, CodedPicture(known, self._shifts))
+            self._open[index] = _OpenFrame(frame, alpha, CodedPicture(known))
             self.seconds += time.monotonic() - began
 
     def mask(self, index: int, ctu: int) -> NDArray[np.uint16] | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 
 import numpy as np
 
 from encoder_bridge.errors import PluginError
-from encoder_bridge.frames import Plane
-from rdo_metrics.candidates.base import Planes, Rect
+from encoder_bridge.wire import ABOVE, ABOVE_LEFT, ABOVE_RIGHT, LEFT
+from rdo_metrics.candidates.windows import Planes, Rect, crop
 
-_NEIGHBOURS = {1: (-1, 0), 2: (0, -1), 4: (-1, -1), 8: (1, -1)}
-"""Bits of ``mrdo_choice.neighbours`` (left, above, above left, above right) → steps in CTUs, across and down."""
+_NEIGHBOURS = {LEFT: (-1, 0), ABOVE: (0, -1), ABOVE_LEFT: (-1, -1), ABOVE_RIGHT: (1, -1)}
+"""Bits of ``mrdo_choice.neighbours`` → steps in CTUs, across and down."""
 
 
 @dataclass(frozen=True)
@@ -77,49 +77,34 @@ class CodedPicture:
 
     Args:
         base: planes that stand in where nothing is coded yet.
-        shifts: chroma subsampling, horizontal and vertical.
     """
 
-    def __init__(self, base: Planes, shifts: tuple[int, int]) -> None:
+    def __init__(self, base: Planes) -> None:
         self.base = base
-        self._shifts = shifts
         self._coded = tuple(plane.copy() for plane in base)
 
     def view(self, window: Rect, coded: Sequence[Rect]) -> Planes:
         """Planes of a window: the decided samples in the rectangles of ``coded``, base everywhere else; a copy."""
-        planes = tuple(plane.copy() for plane in self._crop(self.base, window))
+        planes = tuple(plane.copy() for plane in crop(self.base, window))
         for part in (intersection(window, rect) for rect in coded):
             if part.width <= 0 or part.height <= 0:
                 continue
-            place = Rect(part.x - window.x, part.y - window.y, part.width, part.height)
-            for target, samples in zip(self._crop(planes, place), self._crop(self._coded, part), strict=True):
+            for target, samples in zip(crop(planes, part.within(window)), crop(self._coded, part), strict=True):
                 target[...] = samples
         return planes
 
     def paste(self, rect: Rect, planes: Planes) -> None:
         """Decide a rectangle. Raises PluginError where the planes are not the rectangle's."""
         self.expect(rect, planes)
-        for target, samples in zip(self._crop(self._coded, rect), planes, strict=True):
+        for target, samples in zip(crop(self._coded, rect), planes, strict=True):
             target[...] = samples
 
     def expect(self, rect: Rect, planes: Planes) -> None:
         """PluginError unless the planes have the shapes and samples of a rectangle of this picture."""
-        wanted = [(plane.shape, plane.dtype) for plane in self._crop(self.base, rect)]
+        wanted = [(plane.shape, plane.dtype) for plane in crop(self.base, rect)]
         given = [(plane.shape, plane.dtype) for plane in planes]
         if wanted != given:
             raise PluginError(f"the encoder sent planes {_listed(given)} for {rect}; expected {_listed(wanted)}")
-
-    def _crop(self, planes: Planes, rect: Rect) -> Planes:
-        return tuple(crop(planes, rect, self._shifts))
-
-
-def crop(planes: Planes, rect: Rect, shifts: tuple[int, int]) -> Iterator[Plane]:
-    """Views of the part of each plane that belongs to a rectangle in luma samples."""
-    for index, plane in enumerate(planes):
-        sx, sy = shifts if index else (0, 0)
-        left, top = rect.x >> sx, rect.y >> sy
-        right, bottom = -(-(rect.x + rect.width) >> sx), -(-(rect.y + rect.height) >> sy)
-        yield plane[top:bottom, left:right]
 
 
 def intersection(a: Rect, b: Rect) -> Rect:

@@ -22,8 +22,8 @@ from models.task_model import TaskModel
 from rdo_metrics.candidates import make_candidate_metric
 from rdo_metrics.candidates.base import CandidateFrame, CandidateMetric, Choice, Networks, Rect
 from rdo_metrics.candidates.sse import SseMetric
+from rdo_metrics.candidates.windows import crop
 from sweeps.candidates import CandidateJudge, Listener
-from sweeps.windows import crop
 
 SOURCE = SceneSource(SceneConfig(176, 128, 2, Fraction(25), seed=4))
 FMT = SOURCE.format
@@ -48,7 +48,7 @@ def coarse(planes: Planes, step: int) -> Planes:
 
 def call(rect: Rect, poc: int = 0, neighbours: int = 0, steps: Sequence[int] = (8, 2, 24), **more: float) -> ChoiceCall:
     """The rectangle coded with several step sizes: finer is dearer."""
-    original = tuple(crop(FRAMES[poc].planes, rect, (1, 1)))
+    original = crop(FRAMES[poc].planes, rect)
     trials = []
     for index, step in enumerate(steps):
         planes = coarse(original, step)
@@ -107,7 +107,7 @@ def test_the_first_of_equals_wins():
     metric = Watching()
     made = judge(metric)
     rect = cells()[0]
-    grey, white = (tuple(np.full_like(p, v) for p in crop(FRAMES[0].planes, rect, (1, 1))) for v in (100, 200))
+    grey, white = (tuple(np.full_like(p, v) for p in crop(FRAMES[0].planes, rect)) for v in (100, 200))
     fine = call(rect).trials[1]
     tied = [Trial(k, 1, 0.0, planes, 0.0) for k, planes in enumerate((grey, white))]
     errors = judge().judge([dataclasses.replace(call(rect), trials=(*tied, fine))])[0]
@@ -186,7 +186,7 @@ def test_local_answers_see_windows_in_units_of_the_networks_stride(name: str):
     assert 0 < fine < rough
     # The answer is that to the whole picture with the trial in it.
     planes = [plane.copy() for plane in made._open[0].frame.base]
-    for plane, samples in zip(crop(tuple(planes), cells()[4], (1, 1)), asked.trials[1].planes, strict=True):
+    for plane, samples in zip(crop(tuple(planes), cells()[4]), asked.trials[1].planes, strict=True):
         plane[...] = samples
     rgb = planes_to_rgb(tuple(planes), FMT)
     padded = np.pad(rgb, ((0, 0), (0, -FMT.width % 32), (0, 0)), mode="edge")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from encoder_bridge.errors import PluginError
 from encoder_bridge.wire import ABOVE, ABOVE_LEFT, ABOVE_RIGHT, LEFT
-from rdo_metrics.candidates.base import Rect
-from sweeps.windows import CodedPicture, WindowPlan, crop, intersection
+from rdo_metrics.candidates.windows import Rect, crop
+from sweeps.windows import CodedPicture, WindowPlan, intersection
 
 SIZE = (150, 200)
 PLAN = WindowPlan(SIZE, 64, 16)
@@ -89,11 +89,11 @@ def numbered(value: int) -> tuple[np.ndarray, ...]:
 
 def painted() -> CodedPicture:
     """Base 0; the CTU in row r and column c is coded as 10r + c + 1."""
-    picture = CodedPicture(numbered(0), (1, 1))
+    picture = CodedPicture(numbered(0))
     for row in range(3):
         for column in range(4):
             cell = PLAN.ctu_of(Rect(64 * column, 64 * row, 1, 1))
-            picture.paste(cell, tuple(crop(numbered(10 * row + column + 1), cell, (1, 1))))
+            picture.paste(cell, crop(numbered(10 * row + column + 1), cell))
     return picture
 
 
@@ -133,14 +133,14 @@ def test_a_window_is_a_copy() -> None:
 def test_chroma_takes_its_part(shifts: tuple[int, int]) -> None:
     luma = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)
     chroma = luma[:: 1 << shifts[1], :: 1 << shifts[0]].copy()
-    picture = CodedPicture((luma, chroma), shifts)
+    picture = CodedPicture((luma, chroma))
     y, c = picture.view(Rect(8, 4, 16, 20), [])
     assert np.array_equal(c, y[:: 1 << shifts[1], :: 1 << shifts[0]])
 
 
 def test_planes_of_another_size_or_type_are_the_encoders_fault() -> None:
     picture = painted()
-    good = tuple(crop(numbered(5), Rect(0, 0, 64, 64), (1, 1)))
+    good = crop(numbered(5), Rect(0, 0, 64, 64))
     with pytest.raises(PluginError, match=r"64x64 uint16.*expected 64x64 uint8"):
         picture.paste(Rect(0, 0, 64, 64), tuple(plane.astype(np.uint16) for plane in good))
     with pytest.raises(PluginError, match="expected 32x64"):
