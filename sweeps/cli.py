@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import configparser
-import importlib
 import importlib.metadata
-import importlib.util
 import sys
 from pathlib import Path
 
 import click
 
 from encoder_bridge.shell import run_cli
+from sweeps.lazy import LazyGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("sweeps.checks:doctor", "Say what is installed, what is missing and how to get it."),
@@ -21,38 +20,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("sweeps.commands.score:command", "Measure what coding did to a network's accuracy."),
     "compare": ("sweeps.commands.compare:command", "Machine-aware against PSNR coding: RD curves and BD-rates."),
     "demo": ("sweeps.commands.demo:command", "The whole comparison on the embedded clip, with pictures."),
-    "train": ("models.cli:train", "Train and export a segmentation network."),
+    "train": ("sweeps.commands.train:command", "Train a network: segmentation, robust to coding, maps, metrics."),
     "export": ("models.cli:export", "Cut a network at a layer, for use as a metric."),
 }
-"""Name → (``module:attribute``, one line of help). A name whose module is not installed is not offered."""
-
-
-class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one only to run it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if _is_there(name)]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS or not _is_there(cmd_name):
-            return None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, COMMANDS[name][1]) for name in self.list_commands(ctx)]
-        if rows:
-            with formatter.section("Commands"):
-                formatter.write_dl(rows)
-
-
-def _is_there(name: str) -> bool:
-    module = COMMANDS[name][0].split(":")[0]
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+"""Name → (``module:attribute``, one line of help)."""
 
 
 def _version() -> str:
@@ -70,7 +41,11 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )

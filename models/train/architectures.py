@@ -27,3 +27,11 @@ def fpn_r18(classes: int) -> Any:
     from models.train.nets import SemanticFpn
 
     return SemanticFpn(classes, base_channels=24, pyramid_channels=48)
+
+
+@ARCHITECTURES.register("fpn-lite0")
+def fpn_lite0(classes: int) -> Any:
+    """Semantic FPN on EfficientNet-Lite0 (arXiv 1905.11946) with ImageNet weights; output at stride 4."""
+    from models.train.lite import LiteFpn
+
+    return LiteFpn(classes, pyramid_channels=48)

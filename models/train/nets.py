@@ -75,12 +75,16 @@ class SemanticFpn(nn.Module):
         widths = [base_channels * 2**i for i in range(4)]
         backbone = {"type": "ResNetV1c", "depth": 18, "base_channels": base_channels, "stem_channels": base_channels}
         self.backbone = _build({**backbone, "norm_cfg": BATCH_NORM, "style": "pytorch"})
+        self._build_head(classes, widths, pyramid_channels)
+        initialise(self)
+
+    def _build_head(self, classes: int, widths: list[int], pyramid_channels: int) -> None:
+        """Feature pyramid over four levels of strides 4 to 32, and the semantic head."""
         self.neck = _build({"type": "FPN", "in_channels": widths, "out_channels": pyramid_channels, "num_outs": 4})
         head: dict[str, Any] = {"type": "FPNHead", "in_channels": [pyramid_channels] * 4, "in_index": [0, 1, 2, 3]}
         head |= {"feature_strides": [4, 8, 16, 32], "channels": pyramid_channels, "num_classes": classes}
         self.head = _build({**head, "norm_cfg": BATCH_NORM, "dropout_ratio": 0.1, "align_corners": False})
         self._double_by_factor()
-        initialise(self)
 
     def forward(self, x: Tensor) -> Any:
         """Normalised RGB (N, 3, H, W) → logits at a quarter of the size, in a list of one in training."""
