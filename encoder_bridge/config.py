@@ -20,7 +20,8 @@ class MapConfig:
     """How side information is made and handed to the encoder (design §5.3).
 
     Attributes:
-        name: registered map ("kl", "attribution", "fisher", "both") or a ``.npy`` file.
+        name: registered map ("learned", "kl", "attribution", "fisher", "both", …), a ``.npy`` file of weights or an
+            ``.onnx`` map network.
         strength: s in ΔQP = −3·s·log2 w.
         tau: τ of the shrinkage towards the mean weight; None is the map's own default.
         sigma: Gaussian of the smoothing, in blocks; None is the map's own default.
@@ -33,7 +34,7 @@ class MapConfig:
             by what it does there, which a first pass at the target QP cannot show. None is the map's own default.
     """
 
-    name: str = "kl"
+    name: str = "learned"
     strength: float = 1.0
     tau: float | None = None
     sigma: float | None = None

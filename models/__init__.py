@@ -12,6 +12,11 @@ def default_model_path() -> Path:
     return _DEFAULT / "segmentation.onnx"
 
 
+def map_model_path(variant: str = "image") -> Path:
+    """The network behind ``--map learned`` ("image"), ``learned-pass`` ("pass") and ``learned-head`` ("head")."""
+    return _DEFAULT / {"image": "map.onnx", "pass": "map_pass.onnx", "head": "map_head.onnx"}[variant]
+
+
 def judge_model_path() -> Path:
     """A network of another architecture that only judges."""
     return _DEFAULT / "judge.onnx"

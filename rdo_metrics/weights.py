@@ -31,6 +31,13 @@ def grid_shape(height: int, width: int, block: int) -> tuple[int, int]:
     return -(-height // block), -(-width // block)
 
 
+def repeat_blocks(grid: NDArray[Any], factor: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Repeat every block ``factor`` times in both directions, then crop to ``shape``."""
+    if factor == 1:
+        return grid
+    return grid.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]
+
+
 def block_sum(array: NDArray[Any], size: int) -> NDArray[np.float32]:
     """Sum over ``size``×``size`` blocks: (H, W) → (ceil(H/size), ceil(W/size)) float32; edge blocks sum what they have.
 
@@ -99,7 +106,7 @@ def weights_to_qp(
     if group not in (16, 32, 64):
         raise MetricInputError(f"quantisation group {group}; expected 16, 32 or 64")
     side = group // QP_BLOCK
-    shared = _expand(block_mean(w, side), side, w.shape)
+    shared = repeat_blocks(block_mean(w, side), side, w.shape)
     offsets = -3.0 * strength * np.log2(np.maximum(shared, _FLOOR))
     return _recentred(offsets.astype(np.float64), clip, whole).astype(np.float32)
 
@@ -122,7 +129,7 @@ def weights_8x8(
     """
     w = _checked(weights)
     _expect_grid(w.shape, size, block)
-    fine = _expand(w, block // WEIGHT_BLOCK, grid_shape(*size, WEIGHT_BLOCK))
+    fine = repeat_blocks(w, block // WEIGHT_BLOCK, grid_shape(*size, WEIGHT_BLOCK))
     limit = 2.0 ** (clip / 3)
     powered = np.clip(np.maximum(fine, _FLOOR) ** strength, 1 / limit, limit)
     return np.asarray(powered / powered.mean(), dtype=np.float32)
@@ -149,7 +156,7 @@ def residual_weights(weights: NDArray[Any], qp_offset: NDArray[Any]) -> Weights:
     w = _checked(weights)
     if grid_shape(w.shape[0], w.shape[1], 2) != qp_offset.shape:
         raise MetricInputError(f"QP offsets {qp_offset.shape} with 8×8 weights {w.shape}; expected half as many, up")
-    left = w / _expand(realised_weight(qp_offset), 2, w.shape)
+    left = w / repeat_blocks(realised_weight(qp_offset), 2, w.shape)
     return np.asarray(left / left.mean(), dtype=np.float32)
 
 
@@ -227,13 +234,6 @@ def _recentred(offsets: NDArray[np.float64], clip: float, whole: bool) -> NDArra
         low, high = (middle, high) if trial.mean() < 0 else (low, middle)
         best = min(best, trial, key=lambda o: abs(o.mean()))
     return best
-
-
-def _expand(grid: NDArray[Any], factor: int, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Repeat every block ``factor`` times in both directions, then crop to ``shape``."""
-    if factor == 1:
-        return grid
-    return grid.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]
 
 
 def _extent(length: int, size: int) -> NDArray[np.float32]:

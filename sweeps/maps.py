@@ -16,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder_bridge.atomic import replacing
-from encoder_bridge.color import planes_to_rgb
+from encoder_bridge.color import planes_to_rgb, reduced_rgb
 from encoder_bridge.config import CodingConfig, MapConfig
 from encoder_bridge.console import Reporter
 from encoder_bridge.decode import decode_stream
 from encoder_bridge.encoder import SideInfo
 from encoder_bridge.errors import ConfigError, ModelError
-from encoder_bridge.frames import Frame, FrameSource, VideoFormat
+from encoder_bridge.frames import FrameSource, Plane, VideoFormat
+from models import map_model_path
 from models.gradient import GradientModel
+from models.map_model import MapModel
 from models.task_model import TaskModel
-from rdo_metrics.maps import Map, MapContext, make_map
+from rdo_metrics.maps import LearnedMap, Map, MapContext, make_map
 from rdo_metrics.weights import QP_BLOCK, WEIGHT_BLOCK, grid_shape, interpolate_maps, side_info
 from sweeps.arrayfile import read_frames, write_frames
 from sweeps.scoring import match_planes
@@ -84,16 +86,20 @@ class MapMaker:
     device: str = "cpu"
     seed: int = 0
     _made: dict[str, Map] = field(default_factory=dict, compare=False)
+    _guides: dict[Path, MapModel] = field(default_factory=dict, compare=False)
 
     def map(self, config: MapConfig) -> Map:
         """The map a configuration names. ConfigError where it needs a network and there is none."""
         key = f"{config.name}:{config.sigma}"
         if key not in self._made:
-            made = make_map(config)
+            made = self._learned(Path(config.name)) if config.name.endswith(".onnx") else make_map(config)
             if made.needs_network and self.driver is None:
                 raise ConfigError(f"map {config.name!r} needs a network; give --model FILE.onnx")
             self._made[key] = made
         return self._made[key]
+
+    def _learned(self, path: Path) -> LearnedMap:
+        return LearnedMap(MapModel(path, self.device).variant, path)
 
     def prepare(self, config: MapConfig) -> None:
         """Fail now, before hours of encoding, where the map or its gradients cannot be had."""
@@ -102,6 +108,8 @@ class MapMaker:
             raise ModelError(f"{self.driver.path}: its output is a label map; map {config.name!r} needs logits")
         if made.needs_gradient:
             _ = self._gradient
+        if isinstance(made, LearnedMap):
+            self._guide(made)
 
     def needs_first_pass(self, config: MapConfig) -> bool:
         """Whether the map compares with a plain encode at the same operating point."""
@@ -121,7 +129,11 @@ class MapMaker:
             self.map(config)
             return hashlib.sha256(Path(config.name).read_bytes()).hexdigest()
         network = self.driver.digest() if self.driver else None
-        own = {"probe": self.probe(config), "tau": self.resolved(config).tau}
+        own: dict[str, object] = {"probe": self.probe(config), "tau": self.resolved(config).tau}
+        made = self.map(config)
+        if isinstance(made, LearnedMap):
+            own["guide"] = hashlib.sha256(self._guide(made).path.read_bytes()).hexdigest()
+            network = network if made.needs_network else None
         return digest_of({"network": network, "seed": self.seed, **own})
 
     def track(
@@ -152,41 +164,49 @@ class MapMaker:
         if not path.exists():
             began = time.monotonic()
             with reporter.task(f"map {config.map.name}", source.frame_count) as advance:
-                contexts = self._contexts(source, first_pass, config.map.interval, block, advance)
+                contexts = self._contexts(source, first_pass, made, config.map.interval, block, advance)
                 write_frames(path, (made.weights(context) for context in contexts))
             _write_seconds(path, time.monotonic() - began)
         size = _coded_size(source.format, config.scale)
         return MapTrack(read_frames(path), self.resolved(config.map), size, block, _read_seconds(path))
 
     def _contexts(
-        self, source: FrameSource, first_pass: Path | None, interval: int, block: int, advance: Any
+        self, source: FrameSource, first_pass: Path | None, made: Map, interval: int, block: int, advance: Any
     ) -> Iterator[MapContext]:
         decoded = decode_stream(first_pass) if first_pass is not None else None
         pairs = itertools.zip_longest(source, decoded if decoded is not None else ())
         for original, coded in pairs:
             if original.index % interval == 0:
-                yield self._context(original, source.format, coded, None if decoded is None else decoded.format, block)
+                before = _Shot(original.planes, source.format)
+                after = None
+                if coded is not None and decoded is not None:
+                    after = _Shot(match_planes(coded.planes, decoded.format, source.format), source.format)
+                yield self._context(original.index, before, after, made, block)
             advance(1)
 
-    def _context(
-        self, original: Frame, fmt: VideoFormat, coded: Frame | None, coded_fmt: VideoFormat | None, block: int
-    ) -> MapContext:
+    def _context(self, index: int, before: _Shot, after: _Shot | None, made: Map, block: int) -> MapContext:
+        reduction = getattr(made, "reduction", 1)
         context = MapContext(
-            original_rgb=planes_to_rgb(original.planes, fmt),
-            original_luma=original.planes[0],
+            original_rgb=before.rgb(reduction),
+            original_luma=before.planes[0],
             log_probs=self.driver.log_probs if self.driver else None,
             loss_and_grad=self._loss_and_grad,
             logp_signed_grad=self._signed_grad,
-            bit_depth=fmt.bit_depth,
-            full_range=fmt.range == "full",
+            bit_depth=before.format.bit_depth,
+            full_range=before.format.range == "full",
             block=block,
-            index=original.index,
+            index=index,
             seed=self.seed,
+            reduction=reduction,
+            guide=self._guide(made).ask if isinstance(made, LearnedMap) else None,
         )
-        if coded is None or coded_fmt is None:
-            return context
-        planes = match_planes(coded.planes, coded_fmt, fmt)
-        return context.with_reconstruction(planes_to_rgb(planes, fmt), planes[0])
+        return context if after is None else context.with_reconstruction(after.rgb(reduction), after.planes[0])
+
+    def _guide(self, made: LearnedMap) -> MapModel:
+        path = made.path or map_model_path(made.variant)
+        if path not in self._guides:
+            self._guides[path] = MapModel(path, self.device)
+        return self._guides[path]
 
     def _loss_and_grad(self, rgb: Any, labels: Any) -> Any:
         return self._gradient.loss_and_grad(rgb, labels)
@@ -198,6 +218,20 @@ class MapMaker:
     def _gradient(self) -> GradientModel:
         assert self.driver is not None
         return GradientModel(self.driver.path, self.driver.options, self.device)
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """One frame's planes."""
+
+    planes: tuple[Plane, ...]
+    format: VideoFormat
+
+    def rgb(self, reduction: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8, or half of it in both directions where ``reduction`` is 2."""
+        if reduction == 1:
+            return planes_to_rgb(self.planes, self.format)
+        return reduced_rgb(self.planes, self.format)
 
 
 def _coded_size(fmt: VideoFormat, scale: float) -> tuple[int, int]:

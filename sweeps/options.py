@@ -146,6 +146,10 @@ def coding_options(lists: bool = False) -> Callable[[F], F]:
 
 
 _RDO_HELP = "psnr codes plainly, map tells the encoder what the network needs, ctu asks about each CTU, or both."
+_MAP_HELP = (
+    "learned, learned-pass, learned-head, kl, attribution, fisher, both; or a file: weights (.npy) or a map network "
+    "(.onnx).  [default: learned; kl with --model]"
+)
 _CANDIDATES_HELP = (
     "Ways to code a CTU: a QP change, x and a factor on lambda, @ and the side of the smallest CU, = to keep the "
     "partition and intra modes of the first, which is quick (intra slices); as +3,0=,-3x0.8@16."
@@ -161,7 +165,7 @@ def map_options(function: F) -> F:
     return _options(
         "Machine-aware RDO",
         _row("--rdo", type=click.Choice(RDO_MODES), default="map", help=_RDO_HELP),
-        _row("--map", default=_MAP.name, metavar="NAME|FILE.npy", help="kl, attribution, fisher, both, or a file."),
+        _row("--map", default=None, metavar="NAME|FILE", help=_MAP_HELP),
         _row("--strength", type=float, default=_MAP.strength, help="s in: QP change = -3 s log2(weight)."),
         _row("--tau", type=float, help="Shrinkage of the weights towards their mean.  [default: the map's own]"),
         _row("--sigma", type=float, help="Smoothing in blocks.  [default: the map's own]"),
@@ -212,7 +216,12 @@ def judge_options(function: F) -> F:
     """Networks that only judge, and ground truth."""
     return _options(
         "Networks",
-        _row("--judge", multiple=True, metavar="ONNX", help="Network that only judges; repeatable."),
+        _row(
+            "--judge",
+            multiple=True,
+            metavar="ONNX|DIR",
+            help="Network that only judges, or a set of `mrdo train progressive` with one a configuration; repeatable.",
+        ),
         _row("--labels", metavar="DIR", help="Folder of label images, one a frame, in the order of their names."),
     )(function)
 
@@ -279,13 +288,18 @@ def source_options(options: Options) -> SourceOptions:
     return SourceOptions(options["fps"], options["matrix"], options["range"], chroma, depth)
 
 
+def default_map(options: Options) -> str:
+    """The learned map, but a network of the user's own is asked itself: the learned map knows nothing of it."""
+    return "learned" if options.get("model") is None else "kl"
+
+
 def map_config(options: Options) -> MapConfig | None:
     """The map asked for; None where ``--rdo`` has none, and then a map option on the command line is a ConfigError."""
     if "map" not in options["rdo"]:
         _refuse(_MAP_OPTIONS, options["rdo"], "--rdo map, map+ctu or no map option")
         return None
     return MapConfig(
-        name=options["map"],
+        name=options["map"] or default_map(options),
         strength=options["strength"],
         tau=options["tau"],
         sigma=options["sigma"],

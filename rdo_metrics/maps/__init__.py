@@ -4,8 +4,9 @@ from encoder_bridge.config import MapConfig
 from rdo_metrics.maps import attribution, both, fisher, kl
 from rdo_metrics.maps.base import MAPS, Map, MapContext
 from rdo_metrics.maps.file import FileMap
+from rdo_metrics.maps.learned import LearnedMap
 
-__all__ = ["MAPS", "FileMap", "Map", "MapContext", "attribution", "both", "fisher", "kl", "make_map"]
+__all__ = ["MAPS", "FileMap", "LearnedMap", "Map", "MapContext", "attribution", "both", "fisher", "kl", "make_map"]
 
 
 def make_map(config: MapConfig) -> Map:

@@ -24,6 +24,9 @@ LossAndGrad = Callable[[Float, Labels], tuple[Float, Float]]
 gradient (N, 3, H, W)."""
 SignedGrad = Callable[[Float, Labels, Float], Float]
 """RGB and labels as above, signs (N, H, W) of ±1 → gradient (N, 3, H, W) of Σ sign·log p(label)."""
+Guide = Callable[..., Float]
+"""A map network: RGB of the original and, where it takes two, of the first pass, both at half size; or
+log-probabilities (C, H, W) → (ceil(H/16), ceil(W/16)) float32 weights ≥ 0."""
 
 T = TypeVar("T")
 
@@ -44,6 +47,8 @@ class MapContext:
         block: grid of the weights in luma samples, 16 or 8.
         index: display order, for maps from a file and for seeds.
         seed: of every random draw, together with ``index``.
+        reduction: the RGB pictures are at 1/reduction of the size, rounded up, for maps that ask for that.
+        guide: a network that gives weights, see ``Guide``.
         cache: results that depend on the original alone; shared by ``with_reconstruction``, so that a comparison over
             QPs runs the network on the original once. It lives as long as the frame's contexts.
     """
@@ -60,6 +65,8 @@ class MapContext:
     block: int = 16
     index: int = 0
     seed: int = 0
+    reduction: int = 1
+    guide: Guide | None = None
     cache: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +74,7 @@ class MapContext:
             raise MetricInputError(f"map grid of {self.block} samples; expected 8 or 16")
         height, width = self.original_luma.shape
         for name in ("original_rgb", "reconstruction_rgb"):
-            _expect_shape(name, getattr(self, name), (height, width, 3))
+            _expect_shape(name, getattr(self, name), (*grid_shape(height, width, self.reduction), 3))
         _expect_shape("reconstruction_luma", self.reconstruction_luma, (height, width))
 
     @property
@@ -138,6 +145,8 @@ class Map(Protocol):
         probe: QP steps by which the first pass should be coarser than the encode. Raising the QP of a block can take
             it over a cliff (foliage is no longer seen as a tree) that a first pass at the target QP does not show.
         tau: shrinkage that suits the map's noise, see ``shrink_weights``.
+
+    An attribute ``reduction``, where a map has one, is the ``MapContext.reduction`` it wants.
     """
 
     needs_network: bool

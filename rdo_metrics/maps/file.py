@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from encoder_bridge.errors import MetricInputError
 from rdo_metrics.maps.base import Float, MapContext
-from rdo_metrics.weights import grid_shape
+from rdo_metrics.weights import grid_shape, repeat_blocks
 
 _BLOCK = 16
 
@@ -44,7 +44,7 @@ class FileMap:
                 f"{self.path}: maps of {self._maps.shape[1:]} blocks; expected {expected} for {width}x{height} pictures"
             )
         weights = self._maps[self._frame(ctx.index)].astype(np.float32)
-        return weights if ctx.block == _BLOCK else self._refined(weights, ctx)
+        return np.asarray(repeat_blocks(weights, _BLOCK // ctx.block, ctx.grid), np.float32)
 
     def _frame(self, index: int) -> int:
         count = len(self._maps)
@@ -55,12 +55,6 @@ class FileMap:
                 f"{self.path}: {count} maps, frame {index} has none; expected one map, or one a frame"
             )
         return index
-
-    @staticmethod
-    def _refined(weights: Float, ctx: MapContext) -> Float:
-        height, width = ctx.grid
-        factor = _BLOCK // ctx.block
-        return weights.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
 
 
 def _load(path: Path) -> NDArray[Any]:

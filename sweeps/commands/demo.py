@@ -19,7 +19,7 @@ QPS = (22, 27, 32, 37, 42, 47)
 @click.option("--size", "scene_size", default="480x360", help="Width and height of the clip.")
 @click.option("--seed", default=7, type=int, help="Seed of the procedural street scene.")
 @click.option("--preset", default="slow", help="The encoder's preset.")
-@click.option("--map", "map_name", default="kl", help="Map of the machine-aware arm.")
+@click.option("--map", "map_name", default="learned", help="Map of the machine-aware arm.")
 @run_options
 def command(**options: Any) -> None:
     """PSNR-RDO against machine-aware RDO on a procedural street scene: table, BD-rate, RD plot, pictures.

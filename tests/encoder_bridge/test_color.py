@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from encoder_bridge.color import (
     luma_weights,
     planes_to_rgb,
+    reduced_rgb,
     rgb_from_ycc_matrix,
     rgb_to_planes,
     ycc_from_rgb_matrix,
@@ -157,3 +158,14 @@ def test_fast_enough_for_a_frame_loop() -> None:
         planes_to_rgb(rgb_to_planes(rgb, fmt), fmt)
         best = min(best, time.perf_counter() - start)
     assert best < 0.02
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=_name)
+def test_a_reduced_picture_is_the_mean_of_the_whole(fmt):
+    rgb = _smooth(fmt.width, fmt.height)
+    planes = rgb_to_planes(rgb, fmt)
+    small = reduced_rgb(planes, fmt).astype(int)
+    assert small.shape == (9, 16, 3)
+    even = np.pad(planes_to_rgb(planes, fmt), ((0, 1), (0, 1), (0, 0)), mode="edge").astype(float)
+    means = even.reshape(9, 2, 16, 2, 3).mean(axis=(1, 3))
+    assert np.abs(small - means)[:-1, 1:-1].max() <= 12 and np.abs(small - means).mean() < 4

@@ -15,6 +15,9 @@ from rdo_metrics.maps.kl import kl_divergence
 from rdo_metrics.weights import block_mean, shrink_weights, side_info
 
 CLASSES = 4
+ASKING = [name for name in MAPS.names() if not name.startswith("learned")]
+"""Maps that ask the network itself; what a learned map says is its own network's business."""
+LEARNED = [name for name in MAPS.names() if name not in ASKING]
 
 
 class ToyNetwork:
@@ -85,7 +88,7 @@ def context(network, height=70, width=90, error=8.0, **changes):
 
 
 @pytest.mark.parametrize("block", [16, 8])
-@pytest.mark.parametrize("name", MAPS.names())
+@pytest.mark.parametrize("name", ASKING)
 def test_contract_shape_type_range_and_determinism(name, block):
     weights = MAPS.get(name)().weights(context(ToyNetwork(), 71, 93, block=block))
     assert weights.shape == (-(-71 // block), -(-93 // block))
@@ -95,7 +98,7 @@ def test_contract_shape_type_range_and_determinism(name, block):
     assert (weights == again).all()
 
 
-@pytest.mark.parametrize("name", MAPS.names())
+@pytest.mark.parametrize("name", ASKING)
 def test_contract_needs_are_what_the_map_says(name):
     network, map_ = ToyNetwork(), MAPS.get(name)()
     no_pass = {"reconstruction_rgb": None, "reconstruction_luma": None}
@@ -113,7 +116,7 @@ def test_contract_needs_are_what_the_map_says(name):
             assert map_.weights(ctx).shape == ctx.grid
 
 
-@pytest.mark.parametrize("name", MAPS.names())
+@pytest.mark.parametrize("name", ASKING)
 def test_contract_indifferent_regions_get_the_least(name):
     mask = np.zeros((96, 128))
     mask[:, 80:] = 1
@@ -121,7 +124,7 @@ def test_contract_indifferent_regions_get_the_least(name):
     assert weights[:, :3].max() < 0.4 * weights[:, 5:].mean()
 
 
-@pytest.mark.parametrize("name", MAPS.names())
+@pytest.mark.parametrize("name", ASKING)
 def test_contract_a_frame_with_no_network_response_says_nothing(name):
     ctx = context(ToyNetwork(mask=np.zeros((70, 90))))
     assert side_info(MAPS.get(name)().weights(ctx), MapConfig(weights=True), ctx.size).weight is None
@@ -133,7 +136,7 @@ def test_without_coding_error_the_weights_are_uniform(name):
     assert (shrink_weights(MAPS.get(name)().weights(ctx)) == 1).all()
 
 
-@pytest.mark.parametrize("name", MAPS.names())
+@pytest.mark.parametrize("name", ASKING)
 def test_the_original_is_inferred_once_for_all_operating_points(name):
     network = ToyNetwork()
     ctx = context(network)
@@ -345,3 +348,43 @@ def test_context_refuses_what_does_not_fit():
     small = MapContext(rgb, luma(rgb), log_probs=lambda x: np.zeros((1, 4, 8, 12), np.float32))
     with pytest.raises(MetricInputError, match=r"expected \(1, C, 32, 48\)"):
         small.labels()
+
+
+# --- learned maps -----------------------------------------------------------------------------------------------------
+
+
+def guided(name, height=70, width=90, block=16, **changes):
+    """A context as a learned map wants it, and what its network was given."""
+    map_, given = MAPS.get(name)(), []
+    rgb = picture(-(-height // map_.reduction), -(-width // map_.reduction))
+
+    def guide(*inputs):
+        given.extend(inputs)
+        return np.arange(30, dtype=np.float32).reshape(5, 6)
+
+    fields = {"guide": guide, "reduction": map_.reduction, "log_probs": ToyNetwork().log_probs, "block": block}
+    fields |= {"reconstruction_rgb": rgb, "reconstruction_luma": luma(picture(height, width))}
+    return map_, MapContext(rgb, luma(picture(height, width)), **(fields | changes)), given
+
+
+@pytest.mark.parametrize("block", [16, 8])
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_learned_map_hands_its_weights_on_at_either_grid(name, block):
+    map_, ctx, given = guided(name, block=block)
+    weights = map_.weights(ctx)
+    assert weights.shape == ctx.grid and weights.dtype == np.float32
+    assert weights[0, 0] == 0 and weights[-1, -1] == 29
+    shapes = {"learned": [(35, 45, 3)], "learned-pass": [(35, 45, 3)] * 2, "learned-head": [(CLASSES, 70, 90)]}
+    assert [g.shape for g in given] == shapes[name]
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_learned_map_says_what_it_needs(name):
+    map_, ctx, _ = guided(name, reconstruction_rgb=None, reconstruction_luma=None, log_probs=None)
+    if map_.needs_first_pass or map_.needs_network:
+        with pytest.raises(MetricInputError, match="needs"):
+            map_.weights(ctx)
+    else:
+        assert map_.weights(ctx).shape == ctx.grid
+    with pytest.raises(MetricInputError, match="network"):
+        map_.weights(guided(name, guide=None)[1])

@@ -1,0 +1,160 @@
+"""A training loop for any network and loss: every step is a function of (seed, step), so a killed run resumes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from encoder_bridge.errors import ConfigError, DeviceError
+from models.train.trainer import CHECKPOINT, LoopOptions
+
+Prepared = tuple[NDArray[Any], ...]
+"""Arrays of one batch, first axis the batch."""
+Prepare = Callable[[np.random.Generator], Prepared]
+"""Makes the batch of one step from that step's generator; runs in a thread beside the training."""
+N = TypeVar("N", bound=nn.Module)
+Loss = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
+"""Network and batch, as tensors on its device, → scalar."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """AdamW with a cosine schedule.
+
+    Attributes:
+        steps: length of the schedule.
+        lr, weight_decay: the rate rises for ``warmup`` steps and falls as a cosine to 1 % of itself.
+        ema: decay of the weight average.
+        seed: of batches and dropout.
+    """
+
+    steps: int
+    lr: float
+    weight_decay: float
+    warmup: int
+    ema: float
+    seed: int
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        part = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        return self.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+
+
+class _State:
+    """Network, weight average, optimiser and step; what a checkpoint holds."""
+
+    def __init__(self, network: nn.Module, schedule: Fit, device: torch.device, config: Mapping[str, Any]) -> None:
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).eval()
+        kernels = [p for p in network.parameters() if p.ndim > 1]
+        others = [p for p in network.parameters() if p.ndim <= 1]
+        groups = [{"params": kernels, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=schedule.lr)
+        self.config, self.step = dict(config), 0
+
+    def save(self, path: Path) -> None:
+        parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
+        partial = path.with_suffix(".partial")
+        torch.save({"config": self.config, "step": self.step, **parts}, partial)
+        partial.replace(path)
+
+    def load(self, path: Path, device: torch.device) -> None:
+        if not path.is_file():
+            raise ConfigError(f"--resume: no checkpoint {path}; start without --resume")
+        stored = torch.load(path, map_location=device, weights_only=True)
+        changed = [k for k, v in self.config.items() if _plain(stored["config"].get(k)) != _plain(v)]
+        if changed:
+            key = changed[0]
+            raise ConfigError(f"--resume: {key} is {self.config[key]}, the checkpoint has {stored['config'].get(key)}")
+        for name in ("network", "average", "optimiser"):
+            getattr(self, name).load_state_dict(stored[name])
+        self.step = int(stored["step"])
+
+    @torch.no_grad()
+    def follow(self, ema: float) -> None:
+        decay = min(ema, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
+def fit(network: N, prepare: Prepare, loss: Loss, schedule: Fit, options: LoopOptions, config: Mapping[str, Any]) -> N:
+    """Train ``network`` and return it with the average of its weights, in evaluation mode on the CPU.
+
+    Args:
+        network: changed in place.
+        prepare, loss, schedule: see there.
+        options: of these folder, device, threads, minutes, resume, save_every, report (events "step").
+        config: JSON-ready description; a checkpoint with another one is refused.
+
+    Raises ConfigError for an unsuitable checkpoint, DeviceError for an absent device.
+    """
+    device = open_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    state, path = _State(network, schedule, device, config), options.out / CHECKPOINT
+    if options.resume:
+        state.load(path, device)
+    started, limit = time.monotonic(), math.inf if options.minutes is None else options.minutes * 60
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(prepare, _generator(schedule, state.step))
+        while state.step < schedule.steps and time.monotonic() - started < limit:
+            batch = pending.result()
+            pending = pool.submit(prepare, _generator(schedule, state.step + 1))
+            value = _optimise(state, schedule, loss, tuple(torch.from_numpy(a).to(device) for a in batch))
+            event = {"event": "step", "step": state.step, "of": schedule.steps, "loss": value}
+            options.report({**event, "lr": schedule.rate(state.step), "s": time.monotonic() - started})
+            if state.step % options.save_every == 0:
+                state.save(path)
+    state.save(path)
+    network.load_state_dict(state.average.state_dict())
+    return network.cpu().eval()
+
+
+def _optimise(state: _State, schedule: Fit, loss: Loss, batch: tuple[Tensor, ...]) -> float:
+    torch.manual_seed(schedule.seed * 1_000_003 + state.step)
+    for group in state.optimiser.param_groups:
+        group["lr"] = schedule.rate(state.step)
+    state.network.train()
+    value = loss(state.network, batch)
+    state.optimiser.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
+    state.optimiser.step()
+    state.step += 1
+    state.follow(schedule.ema)
+    return float(value.detach())
+
+
+def open_device(name: str) -> torch.device:
+    """A torch device by name, "cpu" or "cuda". Raises DeviceError where it is not here."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("device cuda asked for, but torch sees no CUDA device; use --device cpu")
+    if name not in ("cpu", "cuda"):
+        raise DeviceError(f"device {name!r}; expected cpu or cuda")
+    return torch.device(name)
+
+
+def _generator(schedule: Fit, step: int) -> np.random.Generator:
+    return np.random.default_rng([schedule.seed, step])
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value).tolist()

@@ -1,0 +1,195 @@
+"""Labels for the learned map (design §5.4): attribution of several networks at several operating points.
+
+A set is coded as one all-intra clip at each QP; every network then says which blocks' coding errors cost it what.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder_bridge.atomic import replacing
+from encoder_bridge.color import planes_to_rgb, reduced_rgb, rgb_to_planes
+from encoder_bridge.config import CodingConfig, RunOptions
+from encoder_bridge.decode import decode_stream
+from encoder_bridge.encoders import ENCODERS
+from encoder_bridge.frames import Frame, VideoFormat
+from encoder_bridge.source_images import read_rgb
+from models.gradient import GradientModel
+from models.map_model import statistics
+from models.scenes import render_frame
+from models.task_model import TaskModel
+from models.train.pictures import fitted, varied
+from rdo_metrics.maps import MapContext
+from rdo_metrics.maps.attribution import attribution
+from rdo_metrics.weights import QP_BLOCK, block_mean
+from sweeps.workspace import digest_of
+
+STEPS = 3
+_ZOOM = (0.8, 2.5)
+_SCENES = 500_000
+Pictures = NDArray[np.uint8]
+"""(T, H, W, 3) uint8 RGB, all of one size."""
+
+
+@dataclass(frozen=True)
+class Attributor:
+    """One network that gives labels: its answers and its gradients."""
+
+    model: TaskModel
+    gradient: GradientModel
+
+    @classmethod
+    def open(cls, path: Path, threads: int | None = None, device: str = "cpu") -> Attributor:
+        """Raises ModelError, DeviceError, or ToolNotFoundError without the extra ``exact``."""
+        model = TaskModel(path, device, threads)
+        return cls(model, GradientModel(path, model.options, device))
+
+    def loss_and_grad(self, rgb: Any, labels: Any) -> Any:
+        """See ``GradientModel.loss_and_grad``."""
+        return self.gradient.loss_and_grad(rgb, labels)
+
+    def label(self, context: MapContext, steps: int = STEPS) -> NDArray[np.float32]:
+        """(ceil(H/16), ceil(W/16)) float32: mean attributed loss per pixel of each block, in nats; may be negative."""
+        return block_mean(attribution(context, steps), QP_BLOCK)
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """What a learned map is taught from.
+
+    Attributes:
+        pictures: files of photographs.
+        scenes: number of procedural scenes.
+        networks: files of the networks that give labels.
+        size: (H, W) all pictures are brought to.
+        qps: operating points of the photographs as they are; those changed in scale and light, and the scenes, take
+            two in between.
+        seed: of scenes and changes.
+    """
+
+    pictures: tuple[Path, ...]
+    scenes: int
+    networks: tuple[Path, ...]
+    size: tuple[int, int] = (360, 480)
+    qps: tuple[int, ...] = (28, 36, 44)
+    seed: int = 0
+
+    def requests(self) -> Iterator[LabelRequest]:
+        """The sets one by one; pictures are read and rendered when their set is reached."""
+        photographs = [read_rgb(path) for path in self.pictures]
+        between = tuple((a + b) // 2 for a, b in itertools.pairwise(self.qps)) or self.qps
+        if photographs:
+            yield LabelRequest("plain", fitted(photographs, self.size), self.qps, self.networks)
+            yield LabelRequest("varied", varied(photographs, self.size, _ZOOM, self.seed), between, self.networks)
+        if self.scenes:
+            height, width = self.size
+            scenes = [render_frame(_SCENES + self.seed * 10_000 + i, width, height)[0] for i in range(self.scenes)]
+            yield LabelRequest("scenes", np.stack(scenes), between[-1:], self.networks)
+
+    @property
+    def total(self) -> int:
+        """Pictures that are labelled, counted once for each operating point."""
+        return len(self.pictures) * (2 * len(self.qps) - 1) + self.scenes
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """What is labelled at once.
+
+    Attributes:
+        name: of the set, for its files.
+        pictures: what is coded.
+        qps: operating points.
+        networks: files of the networks that give labels.
+        preset: the encoder's.
+    """
+
+    name: str
+    pictures: Pictures
+    qps: tuple[int, ...]
+    networks: tuple[Path, ...]
+    preset: str = "medium"
+
+
+def label_pictures(
+    request: LabelRequest, out: Path, options: RunOptions, advance: Callable[[int], None]
+) -> Iterator[Path]:
+    """One ``.npz`` for each QP, made where it is not there yet.
+
+    Each holds ``original`` and ``reconstruction`` (T, ceil(H/2), ceil(W/2), 3) uint8, the pictures after conversion to
+    4:2:0 at half their size; ``attribution`` (T, networks, h, w), ``squared_error`` (T, h, w) and ``statistics`` of the
+    networks' answers (T, networks, 8, h, w), float32 on 16×16 blocks.
+    ``advance`` is called with 1 for each picture and QP.
+    """
+    attributors: list[Attributor] = []
+    for qp in request.qps:
+        path = out / f"{request.name}_{qp}_{_identity(request)}.npz"
+        if path.is_file():
+            advance(len(request.pictures))
+        else:
+            attributors = attributors or [Attributor.open(p, options.threads, options.device) for p in request.networks]
+            _write(path, _labelled(request, qp, attributors, out, options, advance))
+        yield path
+
+
+def _identity(request: LabelRequest) -> str:
+    networks = [TaskModel(path).digest() for path in request.networks]
+    return digest_of({"networks": networks, "preset": request.preset, "steps": STEPS, "n": len(request.pictures)})[:12]
+
+
+def _labelled(
+    request: LabelRequest,
+    qp: int,
+    attributors: Sequence[Attributor],
+    out: Path,
+    options: RunOptions,
+    advance: Callable[[int], None],
+) -> dict[str, NDArray[np.generic]]:
+    height, width = request.pictures.shape[1:3]
+    fmt = VideoFormat(width, height, matrix="bt601")
+    stream = out / f"{request.name}_{qp}.{ENCODERS.get('x265').suffix.lstrip('.')}"
+    rows: dict[str, list[NDArray[np.generic]]] = {}
+    config = CodingConfig(codec="x265", preset=request.preset, gop="intra", qp=qp)
+    frames = [Frame(rgb_to_planes(rgb, fmt), index, index / fmt.fps) for index, rgb in enumerate(request.pictures)]
+    ENCODERS.get("x265")().encode(((frame, None) for frame in frames), fmt, config, options, stream)
+    for original, decoded in zip(frames, decode_stream(stream), strict=True):
+        for name, value in _row(original, decoded, fmt, attributors).items():
+            rows.setdefault(name, []).append(value)
+        advance(1)
+    stream.unlink()
+    return {name: np.stack(values) for name, values in rows.items()}
+
+
+def _row(
+    original: Frame, decoded: Frame, fmt: VideoFormat, attributors: Sequence[Attributor]
+) -> dict[str, NDArray[np.generic]]:
+    before, after = planes_to_rgb(original.planes, fmt), planes_to_rgb(decoded.planes, fmt)
+    contexts = [
+        MapContext(
+            original_rgb=before,
+            original_luma=original.planes[0],
+            log_probs=a.model.log_probs,
+            loss_and_grad=a.loss_and_grad,
+        ).with_reconstruction(after, decoded.planes[0])
+        for a in attributors
+    ]
+    labels = np.stack([a.label(c) for a, c in zip(attributors, contexts, strict=True)])
+    return {
+        "original": reduced_rgb(original.planes, fmt),
+        "reconstruction": reduced_rgb(decoded.planes, fmt),
+        "attribution": labels,
+        "squared_error": contexts[0].squared_error(),
+        "statistics": np.stack([statistics(c.original_log_probs()) for c in contexts]),
+    }
+
+
+def _write(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
