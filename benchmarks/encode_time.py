@@ -1,8 +1,10 @@
 """Encode time of every kind of side information over plain x265: one run, arms in turn, medians.
 
     python benchmarks/encode_time.py FRAMES --frames 30 --preset slow --gop intra
+    python benchmarks/encode_time.py FRAMES --frames 30 --preset slow --whole learned,kl
 
-Maps are computed beforehand and not counted. The table goes to stdout.
+In the arms of the first table maps are computed beforehand and not counted. With ``--whole`` the arms are the maps
+named, and their first passes and networks count. The table goes to stdout.
 """
 
 from __future__ import annotations
@@ -53,21 +55,25 @@ def arm_config(config: CodingConfig, settings: dict[str, Any] | None) -> CodingC
 @model_options
 @run_options
 @click.option("--repeats", default=3, show_default=True)
+@click.option("--whole", metavar="MAPS", help="Count everything that these maps need, as learned,kl.")
 def main(**options: Any) -> None:
     """Print median encode seconds and their ratio to the plain encoder's."""
     say = Reporter(json=False)
     source = session.open_input(options, say)
     config = coding_config(options, source.format)
     maker = session.map_maker(options, session.driver(options), config)
-    seconds: dict[str, list[float]] = {name: [] for name in ARMS}
+    whole = options["whole"].split(",") if options["whole"] else []
+    arms = {"plain": None, **{f"--map {name}": {"name": name} for name in whole}} if whole else ARMS
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
     with tempfile.TemporaryDirectory() as folder:
         coder = Coder(Workspace(Path(folder)), run_opts(options), say, maker)
         for _ in range(options["repeats"]):
-            for name, settings in ARMS.items():
+            for name, settings in arms.items():
                 encoded = coder.encode(source, arm_config(config, settings))
-                seconds[name].append(encoded.stream.encode_s)
-            for stream in (Path(folder) / "streams").iterdir():
-                stream.unlink()
+                rest = encoded.first_pass_s + encoded.map_s if whole else 0.0
+                seconds[name].append(encoded.stream.encode_s + rest)
+            for kept in (*Path(folder).glob("streams/*"), *Path(folder).glob("maps/*")):
+                kept.unlink()
     plain = statistics.median(seconds["plain"])
     click.echo("| arm | encode s | ratio |\n|---|---|---|")
     for name, values in seconds.items():

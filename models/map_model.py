@@ -17,7 +17,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "pass": ("image", "reconstruction"),
     "head": ("statistics",),
 }
-"""``mrdo.map`` of a file → names of its inputs."""
+"""``mrdo.map`` of a file → names of its inputs before the last, ``qp``."""
 STATISTICS = 8
 _BLOCK = 16
 _MARGIN = 10.0
@@ -31,7 +31,8 @@ class MapModel:
 
     The file's metadata ``mrdo.map`` says what it is given: ``image`` the original, ``pass`` the original and the first
     pass, both float32 or uint8 RGB 0..255 (N, 3, h, w) at half the size; ``head`` the ``statistics`` of the driving
-    network's answer, float32 (N, STATISTICS, h, w) on 16×16 blocks. Its output is (N, 1, h, w) weights ≥ 0.
+    network's answer, float32 (N, STATISTICS, h, w) on 16×16 blocks; and last ``qp`` (N,) float32, the operating point.
+    Its output is (N, 1, h, w) weights ≥ 0.
 
     Args:
         path: ``.onnx`` file.
@@ -45,34 +46,34 @@ class MapModel:
         self._session = BoundSession(self.path, device, threads)
         self.variant = self._session.metadata.get("mrdo.map", "")
         names = tuple(i.name for i in self._session.inputs)
-        if self.variant not in VARIANTS or names != VARIANTS[self.variant] or len(self._session.outputs) != 1:
+        if self.variant not in VARIANTS or names != (*VARIANTS[self.variant], "qp") or len(self._session.outputs) != 1:
             raise ModelError(
                 f"{path}: not a map network (mrdo.map {self.variant!r}, inputs {', '.join(names)}); "
                 "expected one that `mrdo train map` made"
             )
 
-    def ask(self, *given: NDArray[Any]) -> NDArray[np.float32]:
+    def ask(self, qp: float, *given: NDArray[Any]) -> NDArray[np.float32]:
         """``of_answer`` or ``of_pictures``, whichever the variant wants."""
-        return self.of_answer(*given) if self.variant == "head" else self.of_pictures(*given)
+        return self.of_answer(qp, *given) if self.variant == "head" else self.of_pictures(qp, *given)
 
-    def of_pictures(self, original: Half, reconstruction: Half | None = None) -> NDArray[np.float32]:
+    def of_pictures(self, qp: float, original: Half, reconstruction: Half | None = None) -> NDArray[np.float32]:
         """(ceil(H/16), ceil(W/16)) float32 weights ≥ 0, any unit; higher means an error there costs more.
 
         Raises ModelError where the network answers with another shape, or needs what it is not given.
         """
         pictures = [original] if reconstruction is None or self.variant == "image" else [original, reconstruction]
         feeds = [np.ascontiguousarray(p.transpose(2, 0, 1))[None] for p in pictures]
-        return self._run(feeds, (-(-original.shape[0] * 2 // _BLOCK), -(-original.shape[1] * 2 // _BLOCK)))
+        return self._run(qp, feeds, (-(-original.shape[0] * 2 // _BLOCK), -(-original.shape[1] * 2 // _BLOCK)))
 
-    def of_answer(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def of_answer(self, qp: float, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weights, as above, of the driving network's (C, H, W) log-probabilities on the original."""
         planes = statistics(log_probs)
-        return self._run([planes[None]], planes.shape[1:])
+        return self._run(qp, [planes[None]], planes.shape[1:])
 
-    def _run(self, feeds: list[NDArray[Any]], expected: tuple[int, ...]) -> NDArray[np.float32]:
-        if len(feeds) != len(self._session.inputs):
+    def _run(self, qp: float, feeds: list[NDArray[Any]], expected: tuple[int, ...]) -> NDArray[np.float32]:
+        if len(feeds) != len(VARIANTS[self.variant]):
             raise ModelError(f"{self.path}: {len(feeds)} pictures; expected {', '.join(VARIANTS[self.variant])}")
-        (answer,) = self._session.run(feeds)
+        (answer,) = self._session.run([*feeds, np.array([qp], np.float32)])
         if answer.shape != (1, 1, *expected):
             raise ModelError(f"{self.path}: output of shape {answer.shape}; expected {(1, 1, *expected)}")
         return np.asarray(np.maximum(answer[0, 0], 0), np.float32)

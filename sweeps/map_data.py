@@ -5,8 +5,9 @@ A set is coded as one all-intra clip at each QP; every network then says which b
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ class LabelPlan:
     Attributes:
         pictures: files of photographs.
         scenes: number of procedural scenes.
-        networks: files of the networks that give labels.
+        networks: files of the networks that give labels; the first labels everything, the others the photographs as
+            they are at the middle operating point.
         size: (H, W) all pictures are brought to.
         qps: operating points of the photographs as they are; those changed in scale and light, and the scenes, take
             two in between.
@@ -78,25 +80,30 @@ class LabelPlan:
     scenes: int
     networks: tuple[Path, ...]
     size: tuple[int, int] = (360, 480)
-    qps: tuple[int, ...] = (28, 36, 44)
+    qps: tuple[int, ...] = (28, 36, 44, 50)
     seed: int = 0
 
     def requests(self) -> Iterator[LabelRequest]:
         """The sets one by one; pictures are read and rendered when their set is reached."""
         photographs = [read_rgb(path) for path in self.pictures]
         between = tuple((a + b) // 2 for a, b in itertools.pairwise(self.qps)) or self.qps
+        first, *others = self.networks
         if photographs:
-            yield LabelRequest("plain", fitted(photographs, self.size), self.qps, self.networks)
-            yield LabelRequest("varied", varied(photographs, self.size, _ZOOM, self.seed), between, self.networks)
+            plain = fitted(photographs, self.size)
+            yield LabelRequest("plain", plain, self.qps, first)
+            for network in others:
+                yield LabelRequest(f"plain_{network.stem}", plain, (self.qps[(len(self.qps) - 1) // 2],), network)
+            yield LabelRequest("varied", varied(photographs, self.size, _ZOOM, self.seed), between, first)
         if self.scenes:
             height, width = self.size
             scenes = [render_frame(_SCENES + self.seed * 10_000 + i, width, height)[0] for i in range(self.scenes)]
-            yield LabelRequest("scenes", np.stack(scenes), between[-1:], self.networks)
+            yield LabelRequest("scenes", np.stack(scenes), between[-1:], first)
 
     @property
     def total(self) -> int:
         """Pictures that are labelled, counted once for each operating point."""
-        return len(self.pictures) * (2 * len(self.qps) - 1) + self.scenes
+        sets = 2 * len(self.qps) - 1 + len(self.networks) - 1 if self.pictures else 0
+        return len(self.pictures) * max(1, sets) + self.scenes
 
 
 @dataclass(frozen=True)
@@ -107,14 +114,14 @@ class LabelRequest:
         name: of the set, for its files.
         pictures: what is coded.
         qps: operating points.
-        networks: files of the networks that give labels.
+        network: file of the network that gives labels.
         preset: the encoder's.
     """
 
     name: str
     pictures: Pictures
     qps: tuple[int, ...]
-    networks: tuple[Path, ...]
+    network: Path
     preset: str = "medium"
 
 
@@ -123,31 +130,31 @@ def label_pictures(
 ) -> Iterator[Path]:
     """One ``.npz`` for each QP, made where it is not there yet.
 
-    Each holds ``original`` and ``reconstruction`` (T, ceil(H/2), ceil(W/2), 3) uint8, the pictures after conversion to
-    4:2:0 at half their size; ``attribution`` (T, networks, h, w), ``squared_error`` (T, h, w) and ``statistics`` of the
-    networks' answers (T, networks, 8, h, w), float32 on 16×16 blocks.
-    ``advance`` is called with 1 for each picture and QP.
+    Each holds ``qp`` (T,); ``original`` and ``reconstruction`` (T, ceil(H/2), ceil(W/2), 3) uint8, the pictures after
+    conversion to 4:2:0 at half their size; ``attribution`` (T, h, w), ``squared_error`` (T, h, w) and ``statistics`` of the
+    network's answers (T, 8, h, w), float32 on 16×16 blocks. ``advance`` is called with 1 for each picture and QP.
     """
-    attributors: list[Attributor] = []
+    attributor: Attributor | None = None
     for qp in request.qps:
         path = out / f"{request.name}_{qp}_{_identity(request)}.npz"
         if path.is_file():
             advance(len(request.pictures))
         else:
-            attributors = attributors or [Attributor.open(p, options.threads, options.device) for p in request.networks]
-            _write(path, _labelled(request, qp, attributors, out, options, advance))
+            attributor = attributor or Attributor.open(request.network, options.threads, options.device)
+            _write(path, _labelled(request, qp, attributor, out, options, advance))
         yield path
 
 
 def _identity(request: LabelRequest) -> str:
-    networks = [TaskModel(path).digest() for path in request.networks]
-    return digest_of({"networks": networks, "preset": request.preset, "steps": STEPS, "n": len(request.pictures)})[:12]
+    pictures = hashlib.sha256(request.pictures.tobytes()).hexdigest()
+    named = {"network": TaskModel(request.network).digest(), "preset": request.preset, "pictures": pictures}
+    return digest_of({**named, "steps": STEPS})[:12]
 
 
 def _labelled(
     request: LabelRequest,
     qp: int,
-    attributors: Sequence[Attributor],
+    attributor: Attributor,
     out: Path,
     options: RunOptions,
     advance: Callable[[int], None],
@@ -160,33 +167,26 @@ def _labelled(
     frames = [Frame(rgb_to_planes(rgb, fmt), index, index / fmt.fps) for index, rgb in enumerate(request.pictures)]
     ENCODERS.get("x265")().encode(((frame, None) for frame in frames), fmt, config, options, stream)
     for original, decoded in zip(frames, decode_stream(stream), strict=True):
-        for name, value in _row(original, decoded, fmt, attributors).items():
+        for name, value in _row(original, decoded, fmt, attributor).items():
             rows.setdefault(name, []).append(value)
         advance(1)
     stream.unlink()
-    return {name: np.stack(values) for name, values in rows.items()}
+    return {"qp": np.full(len(frames), qp, np.float32), **{name: np.stack(values) for name, values in rows.items()}}
 
 
-def _row(
-    original: Frame, decoded: Frame, fmt: VideoFormat, attributors: Sequence[Attributor]
-) -> dict[str, NDArray[np.generic]]:
-    before, after = planes_to_rgb(original.planes, fmt), planes_to_rgb(decoded.planes, fmt)
-    contexts = [
-        MapContext(
-            original_rgb=before,
-            original_luma=original.planes[0],
-            log_probs=a.model.log_probs,
-            loss_and_grad=a.loss_and_grad,
-        ).with_reconstruction(after, decoded.planes[0])
-        for a in attributors
-    ]
-    labels = np.stack([a.label(c) for a, c in zip(attributors, contexts, strict=True)])
+def _row(original: Frame, decoded: Frame, fmt: VideoFormat, attributor: Attributor) -> dict[str, NDArray[np.generic]]:
+    context = MapContext(
+        original_rgb=planes_to_rgb(original.planes, fmt),
+        original_luma=original.planes[0],
+        log_probs=attributor.model.log_probs,
+        loss_and_grad=attributor.loss_and_grad,
+    ).with_reconstruction(planes_to_rgb(decoded.planes, fmt), decoded.planes[0])
     return {
         "original": reduced_rgb(original.planes, fmt),
         "reconstruction": reduced_rgb(decoded.planes, fmt),
-        "attribution": labels,
-        "squared_error": contexts[0].squared_error(),
-        "statistics": np.stack([statistics(c.original_log_probs()) for c in contexts]),
+        "attribution": attributor.label(context),
+        "squared_error": context.squared_error(),
+        "statistics": statistics(context.original_log_probs()),
     }
 
 

@@ -26,7 +26,6 @@ class MapRequest:
     variant: str
     scenes: int
     limit: int | None
-    shares: tuple[float, ...]
     steps: int
     batch: int
     lr: float
@@ -40,10 +39,7 @@ class MapRequest:
     def of(cls, given: Mapping[str, Any]) -> MapRequest:
         """From the command's options."""
         names = cls.__dataclass_fields__
-        request = cls(**{k: v for k, v in given.items() if k in names})
-        if request.shares and len(request.shares) != len(request.networks):
-            raise ConfigError(f"{len(request.shares)} --share for {len(request.networks)} --network; expected as many")
-        return request
+        return cls(**{k: v for k, v in given.items() if k in names})
 
     def plan(self) -> LabelPlan:
         """What is labelled. Raises ConfigError where there are no pictures."""
@@ -74,7 +70,6 @@ def run_map_training(request: MapRequest, say: Reporter) -> dict[str, Any]:
         batch=request.batch,
         lr=request.lr,
         seed=request.seed,
-        networks=request.shares or None,
     )
     with say.task(f"train {request.variant} map", request.steps) as advance:
 

@@ -33,6 +33,9 @@ from sweeps.arrayfile import read_frames, write_frames
 from sweeps.scoring import match_planes
 from sweeps.workspace import Workspace, digest_of
 
+MIDDLE_QP = 35.0
+"""What a learned map is told where only a bit rate is known."""
+
 
 @dataclass(frozen=True)
 class MapTrack:
@@ -160,31 +163,33 @@ class MapMaker:
             "driver": self.identity(config.map),
             "map": [config.map.name, config.map.sigma, config.map.interval, block],
         }
+        if isinstance(made, LearnedMap):
+            whole["qp"] = operating_point(config)
         path = workspace.map(whole)
         if not path.exists():
             began = time.monotonic()
             with reporter.task(f"map {config.map.name}", source.frame_count) as advance:
-                contexts = self._contexts(source, first_pass, made, config.map.interval, block, advance)
+                shots = self._shots(source, first_pass, config.map.interval, advance)
+                contexts = (self._context(*shot, made, block, operating_point(config)) for shot in shots)
                 write_frames(path, (made.weights(context) for context in contexts))
             _write_seconds(path, time.monotonic() - began)
         size = _coded_size(source.format, config.scale)
         return MapTrack(read_frames(path), self.resolved(config.map), size, block, _read_seconds(path))
 
-    def _contexts(
-        self, source: FrameSource, first_pass: Path | None, made: Map, interval: int, block: int, advance: Any
-    ) -> Iterator[MapContext]:
+    def _shots(
+        self, source: FrameSource, first_pass: Path | None, interval: int, advance: Any
+    ) -> Iterator[tuple[int, _Shot, _Shot | None]]:
         decoded = decode_stream(first_pass) if first_pass is not None else None
         pairs = itertools.zip_longest(source, decoded if decoded is not None else ())
         for original, coded in pairs:
             if original.index % interval == 0:
-                before = _Shot(original.planes, source.format)
                 after = None
                 if coded is not None and decoded is not None:
                     after = _Shot(match_planes(coded.planes, decoded.format, source.format), source.format)
-                yield self._context(original.index, before, after, made, block)
+                yield original.index, _Shot(original.planes, source.format), after
             advance(1)
 
-    def _context(self, index: int, before: _Shot, after: _Shot | None, made: Map, block: int) -> MapContext:
+    def _context(self, index: int, before: _Shot, after: _Shot | None, made: Map, block: int, qp: float) -> MapContext:
         reduction = getattr(made, "reduction", 1)
         context = MapContext(
             original_rgb=before.rgb(reduction),
@@ -198,6 +203,7 @@ class MapMaker:
             index=index,
             seed=self.seed,
             reduction=reduction,
+            qp=qp,
             guide=self._guide(made).ask if isinstance(made, LearnedMap) else None,
         )
         return context if after is None else context.with_reconstruction(after.rgb(reduction), after.planes[0])
@@ -232,6 +238,13 @@ class _Shot:
         if reduction == 1:
             return planes_to_rgb(self.planes, self.format)
         return reduced_rgb(self.planes, self.format)
+
+
+def operating_point(config: CodingConfig) -> float:
+    """The QP that a configuration is about: its own, the constant rate factor, or a middle one for a bit rate."""
+    if config.qp is not None:
+        return float(config.qp)
+    return MIDDLE_QP if config.crf is None else float(config.crf)
 
 
 def _coded_size(fmt: VideoFormat, scale: float) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from models.map_model import STATISTICS
 from models.train.lite import lite0_blocks
 
 MAP_NETS: Registry[Callable[[], Any]] = Registry("map network")
-"""Variant → factory. Each network takes a tuple of tensors and gives log-weights (N, 1, h, w)."""
+"""Variant → factory. Each network takes its inputs and the QP (N,), and gives log-weights (N, 1, h, w)."""
+_MIDDLE_QP, _QP_SPAN = 38.0, 12.0
 _SKIP, _LAST = 4, 8
 _MEAN, _STD = 118.0, 57.6
 
@@ -40,14 +41,17 @@ class ImageMap(nn.Module):
             nn.Conv2d(width, width, 1),
             nn.ReLU6(),
             nn.Dropout2d(0.1),
-            nn.Conv2d(width, 1, 1),
+            nn.Conv2d(width, 3, 1),
         )
         if self.error is not None:
             nn.init.zeros_(self.error.weight)
 
-    def forward(self, image: Tensor, reconstruction: Tensor | None = None) -> Tensor:
-        """RGB 0..255 at half size (N, 3, ceil(H/2), ceil(W/2)) → log-weights (N, 1, ceil(H/16), ceil(W/16))."""
-        x = self._stem((image - _MEAN) / _STD, reconstruction)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """RGB 0..255 at half size (N, 3, ceil(H/2), ceil(W/2)), the first pass likewise where it is seen, QP (N,) →
+        log-weights (N, 1, ceil(H/16), ceil(W/16)).
+        """
+        image, *reconstruction, qp = inputs
+        x = self._stem((image - _MEAN) / _STD, reconstruction[0] if reconstruction else None)
         fine = x
         for index, block in enumerate(self.blocks):
             x = block(x, drop_connect_rate=0.1 * index / len(self.blocks))
@@ -55,8 +59,7 @@ class ImageMap(nn.Module):
                 fine = x
         joined = self.fine(fine) + interpolate(self.coarse(x), size=fine.shape[-2:], mode="bilinear")
         joined = joined + self.place(_places(fine)) + self.scene(x.mean(dim=(2, 3)))[:, :, None, None]
-        weights: Tensor = self.head(joined)
-        return weights
+        return _at(self.head(joined), qp)
 
     def _stem(self, image: Tensor, reconstruction: Tensor | None) -> Tensor:
         if self.error is None or reconstruction is None:
@@ -79,12 +82,18 @@ class HeadMap(nn.Module):
         for dilation in (1, 2, 4):
             layers += [nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, groups=width)]
             layers += [nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU6()]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 1))
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 3, 1))
 
-    def forward(self, statistics: Tensor) -> Tensor:
-        """(N, STATISTICS, h, w) of 16×16 blocks → log-weights (N, 1, h, w)."""
-        weights: Tensor = self.layers(statistics)
-        return weights
+    def forward(self, statistics: Tensor, qp: Tensor) -> Tensor:
+        """(N, STATISTICS, h, w) of 16×16 blocks and QP (N,) → log-weights (N, 1, h, w)."""
+        return _at(self.layers(statistics), qp)
+
+
+def _at(coefficients: Tensor, qp: Tensor) -> Tensor:
+    """(N, 3, h, w) → (N, 1, h, w): a parabola over QP in every block, as QP 50 loses other things than QP 28."""
+    t = ((qp - _MIDDLE_QP) / _QP_SPAN).clamp(-1.1, 1.1)[:, None, None, None]
+    constant, slope, bend = coefficients.unbind(dim=1)
+    return constant[:, None] + slope[:, None] * t + bend[:, None] * (t * t - 0.5)
 
 
 def _places(like: Tensor) -> Tensor:

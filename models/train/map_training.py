@@ -32,7 +32,6 @@ class MapTraining:
         steps, batch, lr, weight_decay, ema, seed: of the schedule.
         crop: blocks (h, w) of the windows that are learned from; whole pictures where they are smaller.
         sigma: Gaussian over the labels, in blocks.
-        networks: share of each network's labels in the loss; None counts all alike.
         coarse: share of the loss on 32×32 groups, the size that encoders signal, beside 16×16 blocks.
     """
 
@@ -45,7 +44,6 @@ class MapTraining:
     seed: int = 0
     crop: tuple[int, int] = (20, 28)
     sigma: float = 1.0
-    networks: tuple[float, ...] | None = None
     coarse: float = 0.5
 
 
@@ -54,8 +52,8 @@ class MapLabels:
 
     Args:
         files: ``.npz`` as ``mrdo train map`` makes them: ``original``, ``reconstruction`` (T, h, w, 3) uint8 at half
-            size, ``attribution`` (T, networks, h/8, w/8), ``squared_error`` (T, h/8, w/8), ``statistics``
-            (T, networks, planes, h/8, w/8) float32.
+            size, ``attribution`` and ``squared_error`` (T, h/8, w/8), ``statistics`` (T, planes, h/8, w/8), ``qp`` (T,)
+            float32.
         sigma: Gaussian over attribution and squared error, in blocks.
 
     Raises ConfigError where there is no file.
@@ -74,14 +72,14 @@ class MapLabels:
     def _load(path: Path, sigma: float) -> dict[str, NDArray[Any]]:
         with np.load(path) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        spread = (0, 0, sigma, sigma)
+        spread = (0, sigma, sigma)
         caused = np.maximum(gaussian_filter(arrays.pop("attribution"), spread), 0)
-        arrays["error"] = gaussian_filter(arrays.pop("squared_error"), spread[1:]) + np.float32(1)
+        arrays["error"] = gaussian_filter(arrays.pop("squared_error"), spread) + np.float32(1)
         arrays["caused"] = caused.astype(np.float32)
         return arrays
 
     def draw(self, rng: np.random.Generator, config: MapTraining) -> tuple[NDArray[Any], ...]:
-        """One batch: the variant's inputs, loss (N, networks, b, b') and squared error plus 1 (N, 1, b, b')."""
+        """One batch: the variant's inputs, loss caused and squared error plus 1, both (N, 1, b, b')."""
         items = [self._item(rng, config) for _ in range(config.batch)]
         return tuple(np.ascontiguousarray(np.stack(column), dtype=np.float32) for column in zip(*items, strict=True))
 
@@ -94,14 +92,13 @@ class MapLabels:
         blocks = np.s_[..., top : top + high, left : left + wide]
         flip = np.s_[..., ::-1] if rng.random() < 0.5 else np.s_[...]
         if config.variant == "head":
-            network = int(rng.integers(len(caused)))
-            inputs, caused = [chosen["statistics"][index][network][blocks]], caused[network : network + 1]
+            inputs = [chosen["statistics"][index][blocks]]
         else:
             pixels = np.s_[top * BLOCK : (top + high) * BLOCK, left * BLOCK : (left + wide) * BLOCK]
             shown = ("original", "reconstruction") if config.variant == "pass" else ("original",)
             light = _light(rng)
             inputs = [light(p) for p in _filled([chosen[k][index][pixels] for k in shown], high, wide)]
-        return (*(i[flip] for i in inputs), caused[blocks][flip], error[None][blocks][flip])
+        return (*(i[flip] for i in inputs), chosen["qp"][index], caused[None][blocks][flip], error[None][blocks][flip])
 
 
 def _filled(pictures: Sequence[NDArray[Any]], high: int, wide: int) -> list[NDArray[np.float32]]:
@@ -125,11 +122,11 @@ def share_loss(log_weights: Tensor, caused: Tensor, error: Tensor) -> Tensor:
 
     Args:
         log_weights: (N, 1, h, w) o; exp(o) is the loss per squared error.
-        caused: (N, networks, h, w) loss that each block's error caused, ≥ 0.
+        caused: (N, 1, h, w) loss that each block's error caused, ≥ 0.
         error: (N, 1, h, w) squared error plus 1.
 
     Returns:
-        (N, networks) nats above the entropy of p, ≥ 0, 0 for a perfect prediction; 0 where nothing was caused.
+        (N, 1) nats above the entropy of p, ≥ 0, 0 for a perfect prediction; 0 where nothing was caused.
     """
     share = (log_weights + error.log()).flatten(2).log_softmax(-1)
     flat = caused.flatten(2)
@@ -140,7 +137,7 @@ def share_loss(log_weights: Tensor, caused: Tensor, error: Tensor) -> Tensor:
 def train_map(labels: MapLabels, config: MapTraining, options: LoopOptions) -> nn.Module:
     """Train a map network; returns its weight average. See ``fit`` for options and errors."""
     torch.manual_seed(config.seed)
-    network = MAP_NETS.get(config.variant)()
+    network: nn.Module = MAP_NETS.get(config.variant)()
     schedule = Fit(config.steps, config.lr, config.weight_decay, min(100, config.steps // 10), config.ema, config.seed)
     description: Mapping[str, Any] = asdict(config)
 
@@ -156,23 +153,20 @@ def _loss(log_weights: Tensor, caused: Tensor, error: Tensor, config: MapTrainin
     pool = torch.nn.functional.avg_pool2d
     weighed = torch.log(pool((log_weights + error.log()).exp(), 2) / pool(error, 2))
     both = (1 - config.coarse) * fine + config.coarse * share_loss(weighed, pool(caused, 2), pool(error, 2))
-    alike = config.networks is None or len(config.networks) != caused.shape[1]
-    weights = torch.ones(caused.shape[1]) if alike else torch.tensor(config.networks)
     # The noisier a picture's labels are (nothing much was lost), the less they say.
     certain = caused.flatten(2).mean(-1).sqrt()
-    scale = weights.to(certain) * certain / certain.mean(0, keepdim=True).clamp_min(1e-6)
-    return (both * scale).sum() / scale.sum().clamp_min(1e-6)
+    return (both * certain).sum() / certain.sum().clamp_min(1e-6)
 
 
 class DeployedMap(nn.Module):
-    """Weights instead of their logarithms, of mean 1 over the picture."""
+    """Weights instead of their logarithms; their geometric mean is 1."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The variant's inputs, pictures as uint8 → (N, 1, h, w) float32 > 0."""
+        """The variant's inputs, pictures as uint8, and QP (N,) → (N, 1, h, w) float32 > 0."""
         log_weights = self.network(*(i.float() for i in inputs))
         return torch.exp(log_weights - log_weights.mean(dim=(2, 3), keepdim=True))
 
@@ -184,9 +178,10 @@ def export_map(network: nn.Module, variant: str, path: Path, notes: Mapping[str,
     """
     from models.train.export import IMAGE_AXES, write_onnx
 
-    names = VARIANTS[variant]
+    names = (*VARIANTS[variant], "qp")
     deployed = DeployedMap(network.float()).eval().cpu().to(memory_format=torch.contiguous_format)
     picture = torch.randint(0, 256, (1, 3, 90, 120), dtype=torch.uint8)
-    example = (torch.rand(1, STATISTICS, 23, 30),) if variant == "head" else (picture,) * len(names)
+    shown = (torch.rand(1, STATISTICS, 23, 30),) if variant == "head" else (picture,) * len(VARIANTS[variant])
     metadata = {"mrdo.task": "map", "mrdo.map": variant, **{f"mrdo.{k}": str(v) for k, v in notes.items()}}
-    write_onnx(deployed, path, example, dict.fromkeys((*names, "weight"), IMAGE_AXES), metadata)
+    axes = {**dict.fromkeys(names, IMAGE_AXES), "qp": {0: "N"}, "weight": IMAGE_AXES}
+    write_onnx(deployed, path, (*shown, torch.tensor([35.0])), axes, metadata)

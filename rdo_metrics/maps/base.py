@@ -25,7 +25,7 @@ gradient (N, 3, H, W)."""
 SignedGrad = Callable[[Float, Labels, Float], Float]
 """RGB and labels as above, signs (N, H, W) of ±1 → gradient (N, 3, H, W) of Σ sign·log p(label)."""
 Guide = Callable[..., Float]
-"""A map network: RGB of the original and, where it takes two, of the first pass, both at half size; or
+"""A map network: QP, then RGB of the original and, where it takes two, of the first pass, both at half size; or QP and
 log-probabilities (C, H, W) → (ceil(H/16), ceil(W/16)) float32 weights ≥ 0."""
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class MapContext:
         seed: of every random draw, together with ``index``.
         reduction: the RGB pictures are at 1/reduction of the size, rounded up, for maps that ask for that.
         guide: a network that gives weights, see ``Guide``.
+        qp: operating point of the encode, of the frame as a whole.
         cache: results that depend on the original alone; shared by ``with_reconstruction``, so that a comparison over
             QPs runs the network on the original once. It lives as long as the frame's contexts.
     """
@@ -67,6 +68,7 @@ class MapContext:
     seed: int = 0
     reduction: int = 1
     guide: Guide | None = None
+    qp: float = 35.0
     cache: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -28,7 +28,6 @@ from sweeps.options import json_option
     "--scenes", default=150, show_default=True, type=click.IntRange(min=0), help="Procedural scenes labelled."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Label only so many of the pictures.")
-@click.option("--share", "shares", multiple=True, type=float, help="Weight of each network's labels, in order.")
 @click.option("--steps", default=1500, show_default=True, type=click.IntRange(min=1), help="Optimiser steps.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(min=2))
 @click.option("--lr", default=1e-3, show_default=True, help="Peak learning rate.")

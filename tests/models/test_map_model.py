@@ -34,19 +34,19 @@ def exported(request, tmp_path_factory):
 def test_onnx_gives_what_torch_gives_at_other_sizes(exported):
     variant, network, path = exported
     model, rng = MapModel(path), np.random.default_rng(0)
-    for height, width in ((90, 120), (61, 83), (135, 240)):
+    for height, width, qp in ((90, 120, 27.0), (61, 83, 35.5), (135, 240, 51.0)):
         if variant == "head":
             given = (rng.random((1, STATISTICS, height // 8, width // 8), dtype=np.float32),)
-            found = model._run(list(given), given[0].shape[2:])
+            found = model._run(qp, list(given), given[0].shape[2:])
         else:
             pictures = [
                 rng.integers(0, 256, (height, width, 3), np.uint8) for _ in range(2 if variant == "pass" else 1)
             ]
             given = tuple(p.transpose(2, 0, 1)[None].astype(np.float32) for p in pictures)
-            found = model.of_pictures(*pictures)
+            found = model.of_pictures(qp, *pictures)
             assert found.shape == (-(-height // 8), -(-width // 8))
         with torch.no_grad():
-            log_weights = network(*(torch.from_numpy(g) for g in given))[0, 0].numpy()
+            log_weights = network(*(torch.from_numpy(g) for g in given), torch.tensor([qp]))[0, 0].numpy()
         expected = np.exp(log_weights - log_weights.mean())
         assert np.abs(found / expected - 1).max() < 1e-4
 
@@ -63,7 +63,7 @@ def test_a_first_pass_is_asked_for(exported):
     variant, _, path = exported
     if variant == "pass":
         with pytest.raises(ModelError, match="reconstruction"):
-            MapModel(path).of_pictures(np.zeros((32, 32, 3), np.uint8))
+            MapModel(path).of_pictures(30, np.zeros((32, 32, 3), np.uint8))
 
 
 def test_a_segmentation_network_is_no_map():
@@ -116,8 +116,8 @@ def test_training_learns_where_errors_cost_and_resumes_to_the_same_weights(tmp_p
     pictures = rng.integers(0, 60, (6, 64, 64, 3), np.uint8)
     bright = rng.random((6, 8, 8)) < 0.3
     pictures[np.repeat(np.repeat(bright, 8, 1), 8, 2)] += 150
-    arrays = {"original": pictures, "reconstruction": pictures, "attribution": bright[:, None].astype(np.float32)}
-    np.savez(tmp_path / "l.npz", **arrays, squared_error=np.full((6, 8, 8), 9, np.float32))
+    arrays = {"original": pictures, "reconstruction": pictures, "attribution": bright.astype(np.float32)}
+    np.savez(tmp_path / "l.npz", **arrays, squared_error=np.full((6, 8, 8), 9, np.float32), qp=np.full(6, 30))
     labels = MapLabels([tmp_path / "l.npz"], sigma=0)
     losses = []
     config = MapTraining(steps=24, batch=4, crop=(8, 8), coarse=0.0, seed=5)
