@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.errors import PluginError
+from models.model_set import SetModel
 from sweeps.bd import BDRow, bd_rows
 from sweeps.coding import ANCHOR, Coder, arm_name, describe, plain
 from sweeps.records import RunRecord, now_iso
@@ -65,9 +66,13 @@ def compare(
     Raises:
         PluginError: the neutral arm is not byte-identical to the plain encoder, so no gain could be believed.
         CurveError: no BD-rate at all is defined.
+        ConfigError: a set of networks has none for a configuration.
     """
     for config in configs:
         coder.check(template.source, config)
+        for judge in template.judges:
+            if isinstance(judge, SetModel):
+                judge.check(config)
     arms: dict[str, list[RunRecord]] = {}
     anchors: dict[str, RunRecord] = {}
     for config in configs:

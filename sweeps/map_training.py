@@ -26,6 +26,7 @@ class MapRequest:
     variant: str
     scenes: int
     limit: int | None
+    init: Path | None
     steps: int
     batch: int
     lr: float
@@ -70,6 +71,7 @@ def run_map_training(request: MapRequest, say: Reporter) -> dict[str, Any]:
         batch=request.batch,
         lr=request.lr,
         seed=request.seed,
+        init=None if request.init is None else str(request.init),
     )
     with say.task(f"train {request.variant} map", request.steps) as advance:
 

@@ -169,8 +169,9 @@ class MapMaker:
         if not path.exists():
             began = time.monotonic()
             with reporter.task(f"map {config.map.name}", source.frame_count) as advance:
+                qp = operating_point(config) + self.probe(config.map)
                 shots = self._shots(source, first_pass, config.map.interval, advance)
-                contexts = (self._context(*shot, made, block, operating_point(config)) for shot in shots)
+                contexts = (self._context(*shot, made, block, qp) for shot in shots)
                 write_frames(path, (made.weights(context) for context in contexts))
             _write_seconds(path, time.monotonic() - began)
         size = _coded_size(source.format, config.scale)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from encoder_bridge.console import Reporter
 from encoder_bridge.frames import FrameSource
+from models.model_set import SetModel
 from models.task_model import TaskModel
 from sweeps.arrayfile import write_frames
 from sweeps.scoring import label_video
 from sweeps.workspace import Workspace
 
 
-def pseudo_labels(source: FrameSource, network: TaskModel, workspace: Workspace, reporter: Reporter) -> Path:
+def pseudo_labels(source: FrameSource, network: TaskModel | SetModel, workspace: Workspace, reporter: Reporter) -> Path:
     """The network's labels of the original, made once and kept: ``.npy`` (T, H, W) uint8."""
     path = workspace.labels({"input": source.digest(), "network": network.digest()})
     if not path.exists():

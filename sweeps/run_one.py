@@ -11,6 +11,7 @@ from encoder_bridge.config import CodingConfig
 from encoder_bridge.decode import decode_stream
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.frames import FrameSource
+from models.model_set import SetMember, SetModel
 from models.task_model import TaskModel
 from sweeps.arrayfile import read_frames
 from sweeps.coding import Coder, Encoded, describe
@@ -28,14 +29,14 @@ class Job:
         source: the original video.
         name: what to call it in tables.
         config: how it is coded.
-        judges: networks that score, the driving one among them.
+        judges: networks that score, the driving one among them; of a set, the one for the configuration scores.
         labels: ground truth, or None.
     """
 
     source: FrameSource
     name: str
     config: CodingConfig
-    judges: Sequence[TaskModel]
+    judges: Sequence[TaskModel | SetModel]
     labels: LabelSource | None = None
 
 
@@ -67,7 +68,11 @@ def _score(job: Job, stream: Path, coder: Coder) -> VideoScores:
         for network in job.judges
     }
     with coder.reporter.task(f"score  {describe(job.config)}", job.source.frame_count) as advance:
-        return score_video(job.source, decode_stream(stream), job.judges, pseudo, job.labels, advance)
+        return score_video(job.source, decode_stream(stream), _networks(job), pseudo, job.labels, advance)
+
+
+def _networks(job: Job) -> list[TaskModel | SetMember]:
+    return [judge.member(job.config) if isinstance(judge, SetModel) else judge for judge in job.judges]
 
 
 def _record(key: str, job: Job, encoded: Encoded, scores: VideoScores, folder: Path, seconds: float) -> RunRecord:

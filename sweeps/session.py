@@ -18,6 +18,7 @@ from encoder_bridge.sources import RAW_SUFFIXES, open_source
 from encoder_bridge.transform import slice_source
 from models import default_model_path
 from models.metadata import ModelOptions
+from models.model_set import SetModel
 from models.task_model import TaskModel
 from sweeps.inspection import check_inspection_target
 from sweeps.judges import JudgeMaker, needs_driver
@@ -91,20 +92,24 @@ def driver(options: Options) -> TaskModel:
     return TaskModel(Path(options["model"]), device=options["device"], options=model_options_of(options))
 
 
-def judges(options: Options, driving: TaskModel) -> list[TaskModel]:
-    """The driving network first, then those that only judge.
+def judges(options: Options, driving: TaskModel, gray: bool = False) -> list[TaskModel | SetModel]:
+    """The driving network first, then those that only judge; a folder is a set with a network a configuration.
+
+    ``gray`` says that the video has no chroma, which such a set has networks of its own for.
 
     The flags are for the driving network; a judge is read with them only where its file does not describe itself.
     Raises ConfigError where two have the same name.
     """
-    networks = [driving, *(_judge(Path(path), options) for path in options["judge"])]
+    networks = [driving, *(_judge(Path(path), options, gray) for path in options["judge"])]
     names = [network.name for network in networks]
     if len(set(names)) != len(names):
         raise ConfigError(f"networks named {', '.join(names)}; expected different file names")
     return networks
 
 
-def _judge(path: Path, options: Options) -> TaskModel:
+def _judge(path: Path, options: Options, gray: bool) -> TaskModel | SetModel:
+    if path.is_dir():
+        return SetModel(path, gray=gray, device=options["device"])
     try:
         return TaskModel(path, device=options["device"])
     except ModelError:

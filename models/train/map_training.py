@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class MapTraining:
         steps, batch, lr, weight_decay, ema, seed: of the schedule.
         crop: blocks (h, w) of the windows that are learned from; whole pictures where they are smaller.
         sigma: Gaussian over the labels, in blocks.
+        init: checkpoint of a segmentation network on the same backbone, whose first layers are started from.
         coarse: share of the loss on 32×32 groups, the size that encoders signal, beside 16×16 blocks.
     """
 
@@ -45,6 +47,7 @@ class MapTraining:
     crop: tuple[int, int] = (20, 28)
     sigma: float = 1.0
     coarse: float = 0.5
+    init: str | None = None
 
 
 class MapLabels:
@@ -138,6 +141,8 @@ def train_map(labels: MapLabels, config: MapTraining, options: LoopOptions) -> n
     """Train a map network; returns its weight average. See ``fit`` for options and errors."""
     torch.manual_seed(config.seed)
     network: nn.Module = MAP_NETS.get(config.variant)()
+    if config.init is not None:
+        warm_start(network, Path(config.init))
     schedule = Fit(config.steps, config.lr, config.weight_decay, min(100, config.steps // 10), config.ema, config.seed)
     description: Mapping[str, Any] = asdict(config)
 
@@ -146,6 +151,22 @@ def train_map(labels: MapLabels, config: MapTraining, options: LoopOptions) -> n
         return _loss(module(*inputs), caused, error, config)
 
     return fit(network, lambda rng: labels.draw(rng, config), loss, schedule, options, description)
+
+
+def warm_start(network: nn.Module, checkpoint: Path) -> None:
+    """Give stem and blocks the weights that a segmentation network (``mrdo train --arch fpn-lite0``) ended with.
+
+    Raises ConfigError for a file that is no checkpoint, or of another backbone.
+    """
+    try:
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"--init {checkpoint}: not a checkpoint of `mrdo train` ({error})") from error
+    own = network.state_dict()
+    shared = {k: stored[f"backbone.{k}"] for k in own if f"backbone.{k}" in stored}
+    if not shared or any(shared[k].shape != own[k].shape for k in shared):
+        raise ConfigError(f"--init {checkpoint}: not the backbone of this map network; expected --arch fpn-lite0")
+    network.load_state_dict({**own, **shared})
 
 
 def _loss(log_weights: Tensor, caused: Tensor, error: Tensor, config: MapTraining) -> Tensor:

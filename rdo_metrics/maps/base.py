@@ -49,7 +49,7 @@ class MapContext:
         seed: of every random draw, together with ``index``.
         reduction: the RGB pictures are at 1/reduction of the size, rounded up, for maps that ask for that.
         guide: a network that gives weights, see ``Guide``.
-        qp: operating point of the encode, of the frame as a whole.
+        qp: operating point of the first pass, or of the one that would have been.
         cache: results that depend on the original alone; shared by ``with_reconstruction``, so that a comparison over
             QPs runs the network on the original once. It lives as long as the frame's contexts.
     """

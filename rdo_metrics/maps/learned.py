@@ -41,12 +41,11 @@ class LearnedMap:
 
     def _asked(self, ctx: MapContext) -> Float:
         assert ctx.guide is not None
-        qp = ctx.qp + self.probe
         if self.variant == "head":
-            return ctx.guide(qp, ctx.original_log_probs())
+            return ctx.guide(ctx.qp, ctx.original_log_probs())
         if self.variant == "pass":
-            return ctx.guide(qp, ctx.original_rgb, ctx.reconstruction()[0])
-        return ctx.guide(qp, ctx.original_rgb)
+            return ctx.guide(ctx.qp, ctx.original_rgb, ctx.reconstruction()[0])
+        return ctx.guide(ctx.qp, ctx.original_rgb)
 
 
 @MAPS.register("learned")

@@ -55,7 +55,7 @@ def command(**options: Any) -> None:
     source = session.open_input(options, say)
     configs = coding_configs(options, source.format)
     driving = session.driver(options)
-    networks = session.judges(options, driving)
+    networks = session.judges(options, driving, source.format.chroma == "400")
     labels = session.labels_of(options, source.frame_count)
     maker = session.map_maker(options, driving, configs[0])
     coder = Coder(Workspace(folder), run_opts(options), say, maker, session.judge_maker(options, driving, configs[0]))

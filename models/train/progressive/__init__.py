@@ -1,0 +1,1 @@
+"""Networks robust to compression, one a coding configuration: progressive training and what it is compared with."""
