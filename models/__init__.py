@@ -17,6 +17,11 @@ def map_model_path(variant: str = "image") -> Path:
     return _DEFAULT / {"image": "map.onnx", "pass": "map_pass.onnx", "head": "map_head.onnx"}[variant]
 
 
+def block_model_path() -> Path:
+    """The network behind ``--metric learned``: where the default network changes its mind between two pictures."""
+    return _DEFAULT / "block.onnx"
+
+
 def judge_model_path() -> Path:
     """A network of another architecture that only judges."""
     return _DEFAULT / "judge.onnx"

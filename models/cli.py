@@ -1,4 +1,4 @@
-"""``mrdo train``: a network from folder pairs and procedural scenes. ``mrdo export``: a network cut at a layer."""
+"""``mrdo train``: a segmentation network. ``mrdo export``: a network cut at a layer, or another library's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from encoder_bridge.console import Reporter
 from encoder_bridge.errors import ConfigError, ModelError
 from models import default_model_path
 from models.cut import cut_network, first_stages, list_layers
-from models.labels import CAMVID_CLASSES
 from models.metadata import COLORS, LAYOUTS, RANGES, ModelOptions
 from models.train.architectures import ARCHITECTURES
 
@@ -25,33 +24,52 @@ Report = Callable[[dict[str, Any]], None]
 
 
 @click.command()
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with train/ and trainannot/.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder in CamVid's or Cityscapes' layout.")
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of pictures, in place of --data.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Folder of label images of the same names.")
+@click.option("--val-images", type=click.Path(path_type=Path), help="Folder of pictures to validate with.")
+@click.option("--val-labels", type=click.Path(path_type=Path), help="Folder of their label images.")
+@click.option("--classes", help="Class names in label order, comma-separated.  [default: the layout's]")
 @click.option("--arch", default="fpn-r18", show_default=True, help="Architecture: " + ", ".join(ARCHITECTURES))
+@click.option("--init", type=click.Path(path_type=Path), help="Checkpoint whose weights to start from.")
 @click.option("--steps", default=5000, show_default=True, help="Optimiser steps of the learning-rate schedule.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for checkpoint and network.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--batch", default=6, show_default=True)
 @click.option("--crop", default=352, show_default=True, help="Side of the training crops in pixels.")
-@click.option("--lr", default=1.5e-3, show_default=True, help="Peak learning rate.")
+@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True)
+@click.option("--lr", type=float, default=None, help="Peak learning rate.  [default: 1.5e-3, sgd 1e-2]")
+@click.option("--momentum", default=0.9, show_default=True, help="Of sgd.")
+@click.option("--weight-decay", type=float, default=None, help="Of kernels.  [default: 0.02, sgd 5e-4]")
+@click.option("--schedule", type=click.Choice(["cosine", "poly"]), default="cosine", show_default=True)
+@click.option("--power", default=0.9, show_default=True, help="Exponent of the poly schedule.")
+@click.option("--warmup", default=100, show_default=True, help="Steps in which the learning rate rises.")
+@click.option("--ema", default=0.998, show_default=True, help="Decay of the weight average that is exported.")
+@click.option("--polish", default=0.3, show_default=True, help="Last share of the steps, with milder augmentation.")
+@click.option("--class-power", default=0.2, show_default=True, help="Class weights are frequency to minus this.")
+@click.option("--amp/--no-amp", default=True, show_default=True, help="Mixed precision: bfloat16, float16 on CUDA.")
 @click.option("--scenes", default=0.0, show_default=True, help="Share of samples that are procedural scenes.")
 @click.option("--scene-count", default=300, show_default=True, help="Number of scenes rendered for that.")
-@click.option("--classes", default=",".join(CAMVID_CLASSES[:11]), help="Class names in label order, comma-separated.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--threads", type=int, default=None, help="CPU threads.")
 @click.option("--minutes", type=float, default=None, help="Stop after this time; --resume goes on.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--eval-every", default=250, show_default=True, help="Steps between validations.")
+@click.option("--save-every", default=100, show_default=True, help="Steps between checkpoints.")
+@click.option("--log-dir", type=click.Path(path_type=Path), help="Folder for TensorBoard.  [default: OUT/log]")
 @click.option("--json", "as_json", is_flag=True, help="NDJSON events on stdout.")
-def train(as_json: bool, **given: Any) -> None:
+def train(as_json: bool, classes: str | None, out: Path, log_dir: Path | None, **given: Any) -> None:
     """Train a segmentation network and export it as ONNX with a model card.
 
-    --data holds images in train/ with label images (class indices) of the same names in trainannot/, and val/ with
-    valannot/ where accuracy is to be reported. Killed at any moment, the same command with --resume goes on.
+    --data holds train/ with label images (class indices) of the same names in trainannot/, and val/ with valannot/
+    where accuracy is to be reported; or leftImg8bit/ and gtFine/ as Cityscapes comes. Killed at any moment, the same
+    command with --resume goes on. With the same seed and number of threads a training gives the same network.
     """
     # Paths that a user mistypes must not cost the seconds that importing torch takes.
     from models.train.run import TrainRequest, run_training
 
-    names = tuple(n.strip() for n in given.pop("classes").split(",") if n.strip())
-    request = TrainRequest(classes=names, **given)
+    names = None if classes is None else tuple(n.strip() for n in classes.split(",") if n.strip())
+    request = TrainRequest(classes=names, out=out, log_dir=log_dir or out / "log", **given)
     with _reporter(request.steps, as_json) as report:
         result = run_training(request, report)
     click.echo(json.dumps({"event": "result", **result}) if as_json else _summary(result))
@@ -125,6 +143,15 @@ def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[f
     return found
 
 
+def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    parts = value.lower().split("x")
+    if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
+        raise click.BadParameter(f"{value!r}; expected WIDTHxHEIGHT, as 1024x512")
+    return int(parts[1]), int(parts[0])
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="Layer to end at; repeatable.")
@@ -135,16 +162,81 @@ def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[f
 @click.option("--input-range", "range", type=click.Choice(RANGES), help="Range of the image before mean and std.")
 @click.option("--mean", callback=_triple, metavar="R,G,B", help="Mean the network expects, in its colour order.")
 @click.option("--std", callback=_triple, metavar="R,G,B", help="Standard deviation, likewise.")
+@click.option("--mmseg", metavar="CONFIG", help="Export an mmsegmentation network: a configuration's path or name.")
+@click.option("--torchvision", metavar="NAME", help="Export a torchvision segmentation network or detector.")
+@click.option(
+    "--checkpoint",
+    "--weights",
+    "weights",
+    metavar="FILE",
+    help="Its weights.  [default: the library's own, downloaded]",
+)
+@click.option("--size", callback=_size, metavar="WxH", help="Fix its input to this size.  [default: any size]")
+@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Least score of a detector's boxes.")
 @click.option("--json", "as_json", is_flag=True, help="NDJSON events on stdout, nothing else there.")
-def export(
-    model: Path | None, layers: tuple[str, ...], listing: bool, output: Path | None, as_json: bool, **stated: Any
-) -> None:
-    """Cut a network at a layer: its first stages as a file for `mrdo encode --metric FILE.onnx`.
+def export(as_json: bool, mmseg: str | None, torchvision: str | None, output: Path | None, **given: Any) -> None:
+    """Cut a network at a layer, or bring one from mmsegmentation or torchvision; either way an ONNX file.
 
     MODEL is an ONNX network of one image; without it, the embedded one. Without --layer the cut is at the last feature
-    maps of strides 2 and 4. What the file says about its input is kept; the options add what it does not say.
+    maps of strides 2 and 4, for `mrdo encode --metric FILE.onnx`. What the file says about its input is kept; the
+    options from --layout to --std add what it does not say.
+
+    --mmseg and --torchvision write a whole network with normalisation inside, for --model and --judge, and check its
+    answers against torch's.
     """
-    source, reporter = model or default_model_path(), Reporter(json=as_json)
+    reporter = Reporter(json=as_json)
+    if mmseg is None and torchvision is None:
+        _refuse(given, ("weights", "size", "score_threshold"), "belongs to --mmseg or --torchvision")
+        _cut(output, reporter, **{k: v for k, v in given.items() if k not in ("weights", "size", "score_threshold")})
+        return
+    if mmseg is not None and torchvision is not None:
+        raise click.UsageError("--mmseg and --torchvision are two networks; give one")
+    _refuse(given, ("model", "layers", "listing", *MODEL_FLAGS), "does not go with --mmseg or --torchvision")
+    if output is None:
+        raise click.UsageError("give -o FILE.onnx")
+    _bring(mmseg, torchvision, output, reporter, given)
+
+
+MODEL_FLAGS = ("layout", "color", "range", "mean", "std")
+
+
+def _refuse(given: dict[str, Any], names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if given[name] is not None and given[name] is not False and given[name] != ():
+            raise click.UsageError(f"--{name.replace('_', '-').replace('layers', 'layer')} {why}")
+
+
+def _bring(mmseg: str | None, torchvision: str | None, output: Path, reporter: Reporter, given: dict[str, Any]) -> None:
+    weights = None if given["weights"] in (None, "default") else Path(given["weights"])
+    if mmseg is not None:
+        from models.zoo.mmseg import export_mmseg
+
+        _refuse(given, ("score_threshold",), "is for detectors")
+        made = export_mmseg(mmseg, weights, output, given["size"], reporter.note)
+    else:
+        from models.zoo.torchvision import export_torchvision
+
+        threshold = given["score_threshold"]
+        made = export_torchvision(str(torchvision), weights, output, given["size"], threshold, reporter.note)
+    size = "any size" if made.size is None else f"{made.size[1]}x{made.size[0]}"
+    names = f"{len(made.classes)} classes" if made.classes else "classes without names"
+    agreement = f"differs from torch by {made.difference:.1e} at most"
+    reporter.show(f"{output}: opset {made.opset}, {size}, {names}; {agreement} ({made.compared} answers)")
+    reporter.event(
+        "result",
+        network=str(output),
+        opset=made.opset,
+        size=made.size,
+        classes=list(made.classes),
+        difference=made.difference,
+        compared=made.compared,
+    )
+
+
+def _cut(
+    output: Path | None, reporter: Reporter, model: Path | None, layers: tuple[str, ...], listing: bool, **stated: Any
+) -> None:
+    source = model or default_model_path()
     if listing:
         _list(source, layers, reporter)
         return

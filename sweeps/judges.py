@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from encoder_bridge.config import CandidateConfig, CodingConfig
 from encoder_bridge.errors import ConfigError, ModelError
 from encoder_bridge.frames import VideoFormat
+from models import block_model_path
 from models.block_model import BlockModel
 from models.features import FeatureModel, open_metric_network
 from models.gradient import GradientModel
@@ -24,6 +25,8 @@ from sweeps.candidates import CandidateJudge, OnFrame
 from sweeps.workspace import digest_of
 
 N = TypeVar("N")
+LEARNED = "learned"
+"""The metric whose network is shipped, so that it needs no driving one."""
 _IN_WINDOWS = {"log_probs", "features", "local"}
 """Networks that are run on windows, not on whole pictures."""
 
@@ -62,7 +65,8 @@ class JudgeMaker:
 
     def identity(self, config: CandidateConfig) -> str:
         """Digest of what the answers depend on beside the pictures and the configuration: network, file, seed."""
-        file = hashlib.sha256(Path(config.metric).read_bytes()).hexdigest() if is_file(config) else None
+        path = Path(config.metric) if is_file(config) else block_model_path() if config.metric == LEARNED else None
+        file = None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
         network = self.driver.digest() if self.driver and needs_driver(config) else None
         return digest_of({"network": network, "file": file, "seed": self.seed})
 
@@ -79,6 +83,8 @@ class JudgeMaker:
             return Networks()
         if is_file(config):
             return self._from_file(config)
+        if needs == {"losses"}:
+            return Networks(losses=self._losses())
         driver = self._driver(config, needs)
         return Networks(
             log_probs=driver.log_probs if "log_probs" in needs else None,
@@ -113,6 +119,14 @@ class JudgeMaker:
         _expect_free(path, network.spec, config)
         return Networks(features=network)
 
+    def _losses(self) -> BlockModel:
+        path = block_model_path()
+        if not path.is_file():
+            raise ModelError(
+                f"metric {LEARNED!r}: no file {path}; train one (mrdo train block) or use --metric FILE.onnx"
+            )
+        return self._opened("(losses)", lambda: BlockModel(path, self.device))
+
     def _features(self, driver: TaskModel) -> FeatureModel:
         return self._opened("(features)", lambda: FeatureModel(driver.path, device=self.device, options=driver.options))
 
@@ -139,7 +153,8 @@ def is_file(config: CandidateConfig) -> bool:
 
 def needs_driver(config: CandidateConfig) -> bool:
     """Whether the metric asks the network that drives the encoder."""
-    return not config.internal and not is_file(config) and bool(make_candidate_metric(config.metric).needs)
+    own = config.internal or is_file(config)
+    return not own and bool(set(make_candidate_metric(config.metric).needs) - {"losses"})
 
 
 def _expect_free(path: Path, spec: InputSpec, config: CandidateConfig) -> None:

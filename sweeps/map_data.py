@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 
 from encoder_bridge.atomic import replacing
 from encoder_bridge.color import planes_to_rgb, reduced_rgb, rgb_to_planes
-from encoder_bridge.config import CodingConfig, RunOptions
+from encoder_bridge.config import CodingConfig, MapConfig, RunOptions
 from encoder_bridge.decode import decode_stream
+from encoder_bridge.encoder import SideInfo
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.frames import Frame, VideoFormat
 from encoder_bridge.source_images import read_rgb
 from models.gradient import GradientModel
-from models.map_model import statistics
+from models.map_model import MapModel, statistics
 from models.scenes import render_frame
 from models.task_model import TaskModel
 from models.train.pictures import fitted, varied
 from rdo_metrics.maps import MapContext
 from rdo_metrics.maps.attribution import attribution
-from rdo_metrics.weights import QP_BLOCK, block_mean
+from rdo_metrics.weights import QP_BLOCK, block_mean, side_info
 from sweeps.workspace import digest_of
 
 STEPS = 3
@@ -74,6 +75,7 @@ class LabelPlan:
         qps: operating points of the photographs as they are; those changed in scale and light, and the scenes, take
             two in between.
         seed: of scenes and changes.
+        guide: a map network of an earlier round; the photographs are labelled once more as it has them coded.
     """
 
     pictures: tuple[Path, ...]
@@ -82,6 +84,7 @@ class LabelPlan:
     size: tuple[int, int] = (360, 480)
     qps: tuple[int, ...] = (28, 36, 44, 50)
     seed: int = 0
+    guide: Path | None = None
 
     def requests(self) -> Iterator[LabelRequest]:
         """The sets one by one; pictures are read and rendered when their set is reached."""
@@ -93,7 +96,11 @@ class LabelPlan:
             yield LabelRequest("plain", plain, self.qps, first)
             for network in others:
                 yield LabelRequest(f"plain_{network.stem}", plain, (self.qps[(len(self.qps) - 1) // 2],), network)
-            yield LabelRequest("varied", varied(photographs, self.size, _ZOOM, self.seed), between, first)
+            changed = varied(photographs, self.size, _ZOOM, self.seed)
+            yield LabelRequest("varied", changed, between, first)
+            if self.guide is not None:
+                yield LabelRequest("plain", plain, self.qps[1:], first, guide=self.guide)
+                yield LabelRequest("varied", changed, between[-1:], first, guide=self.guide)
         if self.scenes:
             height, width = self.size
             scenes = [render_frame(_SCENES + self.seed * 10_000 + i, width, height)[0] for i in range(self.scenes)]
@@ -103,7 +110,8 @@ class LabelPlan:
     def total(self) -> int:
         """Pictures that are labelled, counted once for each operating point."""
         sets = 2 * len(self.qps) - 1 + len(self.networks) - 1 if self.pictures else 0
-        return len(self.pictures) * max(1, sets) + self.scenes
+        again = len(self.qps) if self.pictures and self.guide is not None else 0
+        return len(self.pictures) * (max(1, sets) + again) + self.scenes
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,7 @@ class LabelRequest:
         qps: operating points.
         network: file of the network that gives labels.
         preset: the encoder's.
+        guide: a map network that the encoder already listens to: labels then say what is left to gain.
     """
 
     name: str
@@ -123,6 +132,12 @@ class LabelRequest:
     qps: tuple[int, ...]
     network: Path
     preset: str = "medium"
+    guide: Path | None = None
+
+    @property
+    def file_name(self) -> str:
+        """Name of its files, before operating point and digest."""
+        return self.name if self.guide is None else f"{self.name}_guided"
 
 
 def label_pictures(
@@ -131,12 +146,12 @@ def label_pictures(
     """One ``.npz`` for each QP, made where it is not there yet.
 
     Each holds ``qp`` (T,); ``original`` and ``reconstruction`` (T, ceil(H/2), ceil(W/2), 3) uint8, the pictures after
-    conversion to 4:2:0 at half their size; ``attribution`` (T, h, w), ``squared_error`` (T, h, w) and ``statistics`` of the
-    network's answers (T, 8, h, w), float32 on 16×16 blocks. ``advance`` is called with 1 for each picture and QP.
+    conversion to 4:2:0 at half their size; ``attribution`` (T, h, w), ``squared_error`` (T, h, w) and ``statistics`` of
+    the network's answers (T, 8, h, w), float32 on 16×16 blocks. ``advance`` is called with 1 for each picture and QP.
     """
     attributor: Attributor | None = None
     for qp in request.qps:
-        path = out / f"{request.name}_{qp}_{_identity(request)}.npz"
+        path = out / f"{request.file_name}_{qp}_{_identity(request)}.npz"
         if path.is_file():
             advance(len(request.pictures))
         else:
@@ -148,6 +163,8 @@ def label_pictures(
 def _identity(request: LabelRequest) -> str:
     pictures = hashlib.sha256(request.pictures.tobytes()).hexdigest()
     named = {"network": TaskModel(request.network).digest(), "preset": request.preset, "pictures": pictures}
+    if request.guide is not None:
+        named["guide"] = hashlib.sha256(request.guide.read_bytes()).hexdigest()
     return digest_of({**named, "steps": STEPS})[:12]
 
 
@@ -161,17 +178,35 @@ def _labelled(
 ) -> dict[str, NDArray[np.generic]]:
     height, width = request.pictures.shape[1:3]
     fmt = VideoFormat(width, height, matrix="bt601")
-    stream = out / f"{request.name}_{qp}.{ENCODERS.get('x265').suffix.lstrip('.')}"
+    stream = out / f"{request.file_name}_{qp}.{ENCODERS.get('x265').suffix.lstrip('.')}"
     rows: dict[str, list[NDArray[np.generic]]] = {}
     config = CodingConfig(codec="x265", preset=request.preset, gop="intra", qp=qp)
+    sides = _Guided(request.guide, config, fmt, options)
+    if request.guide is not None:
+        config = replace(config, rdo="map", map=MapConfig(str(request.guide)))
     frames = [Frame(rgb_to_planes(rgb, fmt), index, index / fmt.fps) for index, rgb in enumerate(request.pictures)]
-    ENCODERS.get("x265")().encode(((frame, None) for frame in frames), fmt, config, options, stream)
+    ENCODERS.get("x265")().encode(((frame, sides.of(frame)) for frame in frames), fmt, config, options, stream)
     for original, decoded in zip(frames, decode_stream(stream), strict=True):
         for name, value in _row(original, decoded, fmt, attributor).items():
             rows.setdefault(name, []).append(value)
         advance(1)
     stream.unlink()
     return {"qp": np.full(len(frames), qp, np.float32), **{name: np.stack(values) for name, values in rows.items()}}
+
+
+class _Guided:
+    """Side information from a map network; none where there is no network."""
+
+    def __init__(self, guide: Path | None, config: CodingConfig, fmt: VideoFormat, options: RunOptions) -> None:
+        self._model = None if guide is None else MapModel(guide, options.device, options.threads)
+        self._qp, self._format = float(config.qp or 0), fmt
+
+    def of(self, frame: Frame) -> SideInfo | None:
+        """What the encoder is told about a frame."""
+        if self._model is None:
+            return None
+        weights = self._model.ask(self._qp, reduced_rgb(frame.planes, self._format))
+        return side_info(weights, MapConfig(), (self._format.height, self._format.width))
 
 
 def _row(original: Frame, decoded: Frame, fmt: VideoFormat, attributor: Attributor) -> dict[str, NDArray[np.generic]]:

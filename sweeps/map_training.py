@@ -26,6 +26,7 @@ class MapRequest:
     variant: str
     scenes: int
     limit: int | None
+    guide: Path | None
     init: Path | None
     steps: int
     batch: int
@@ -49,7 +50,9 @@ class MapRequest:
         if not pictures and not self.scenes:
             raise ConfigError(f"no images in {folder}; expected a folder of pictures, or --scenes for procedural ones")
         chosen = pictures[:: max(1, len(pictures) // self.limit)][: self.limit] if self.limit else pictures
-        return LabelPlan(chosen, self.scenes, self.networks or (default_model_path(),), seed=self.seed)
+        return LabelPlan(
+            chosen, self.scenes, self.networks or (default_model_path(),), seed=self.seed, guide=self.guide
+        )
 
 
 def run_map_training(request: MapRequest, say: Reporter) -> dict[str, Any]:

@@ -155,8 +155,8 @@ _CANDIDATES_HELP = (
     "partition and intra modes of the first, which is quick (intra slices); as +3,0=,-3x0.8@16."
 )
 _METRIC_HELP = (
-    "Who judges: task-flip, task-iou, task-local, task, task-kl, task-kl-window, features, dct-ratio, fisher, ssim, "
-    "ms-ssim, sse, or a network."
+    "Who judges: task-flip, task-iou, task-local, task, task-kl, task-kl-window, learned, features, dct-ratio, fisher, "
+    "ssim, ms-ssim, sse, or a network."
 )
 
 
@@ -216,12 +216,7 @@ def judge_options(function: F) -> F:
     """Networks that only judge, and ground truth."""
     return _options(
         "Networks",
-        _row(
-            "--judge",
-            multiple=True,
-            metavar="ONNX|DIR",
-            help="Network that only judges, or a set of `mrdo train progressive` with one a configuration; repeatable.",
-        ),
+        _row("--judge", multiple=True, metavar="ONNX|DIR", help="Network (or set of them) that judges; repeatable."),
         _row("--labels", metavar="DIR", help="Folder of label images, one a frame, in the order of their names."),
     )(function)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from models.task_model import TaskModel
+from models.train.architectures import ARCHITECTURES
 
 TIMING_SIZE = (360, 480)
 
@@ -44,13 +45,14 @@ def milliseconds_per_frame(network: Path, threads: int = 2, size: tuple[int, int
 def _facts(network: Path, config: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
     size = network.stat().st_size / 1e6
     scenes = f", {config['scenes']:.0%} of the samples procedural scenes" if config["scenes"] else ""
-    recipe = f"AdamW {config['lr']:g}, weight decay {config['weight_decay']:g}, cosine over {config['steps']} steps"
     rows = {
-        "Architecture": f"{config['arch']} (mmsegmentation classes, from scratch, no pretrained weights)",
+        "Architecture": f"{config['arch']}: {_about(config['arch'])}",
+        "Start": f"weights of {Path(config['init']).name}" if config.get("init") else "the architecture's own weights",
         "Parameters": f"{notes['parameters']:,}",
         "Data": f"folder pair of {notes.get('images', '?')} images{scenes}",
         "Steps done": f"{notes['step']} of batch {config['batch']}, crop {config['crop']}",
-        "Recipe": f"{recipe}; weight average {config['ema']:g}; class weights frequency^-{config['class_power']:g}",
+        "Recipe": _recipe(config),
+        "Averaging": f"weight average {config['ema']:g}; class weights frequency^-{config['class_power']:g}",
         "Seed": config["seed"],
         "Input": "`image` float32 (N, 3, H, W) RGB 0..255, any size; normalisation inside",
         "Output": "`logits` float32 (N, classes, H, W)",
@@ -59,6 +61,20 @@ def _facts(network: Path, config: Mapping[str, Any], notes: Mapping[str, Any]) -
         "Speed": f"{milliseconds_per_frame(network):.0f} ms a frame of 480×360 on 2 CPU threads",
     }
     return ["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())]
+
+
+def _about(arch: str) -> str:
+    """First line of the architecture's description."""
+    text = ARCHITECTURES.get(arch).__doc__ if arch in ARCHITECTURES else None
+    return (text or "").strip().splitlines()[0] if text else "no description"
+
+
+def _recipe(config: Mapping[str, Any]) -> str:
+    names = {"adamw": "AdamW", "sgd": f"SGD (momentum {config.get('momentum', 0.9):g})"}
+    poly = f"polynomial decay {config.get('power', 0.9):g}"
+    fall = poly if config.get("schedule") == "poly" else "cosine"
+    optimiser = names[config.get("optimizer", "adamw")]
+    return f"{optimiser} {config['lr']:g}, weight decay {config['weight_decay']:g}, {fall} over {config['steps']} steps"
 
 
 def _accuracy(scores: Mapping[str, Any] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Training data: folder pairs and procedural scenes in memory, and the augmentation, all a function of (seed, step)."""
+"""Training data: folder pairs and procedural scenes, and the augmentation, all a function of (seed, step)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder_bridge.errors import ConfigError
+from models.train.reading import CACHE_BYTES, check_pair, open_pairs
+from models.train.sources import IGNORE as IGNORE
+from models.train.sources import PairFiles, match_folders
 
-IGNORE = 255
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 SCENE_SIZE = (480, 360)
 FOCUS_PIXELS = 60
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm"}
 
 Image = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
@@ -29,17 +29,28 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Samples:
-    """Images and labels held in memory."""
+    """Images and labels, in memory or read when they are wanted."""
 
-    images: list[Image]
-    labels: list[Labels]
+    images: Sequence[Image]
+    labels: Sequence[Labels]
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """(number of images, 256) pixels of each label value; reads every label once."""
+        return np.stack([np.bincount(label.ravel(), minlength=256) for label in self.labels])
 
     @cached_property
     def holders(self) -> list[tuple[int, NDArray[np.int64]]]:
         """Each class that occurs, with the indices of the images that show at least FOCUS_PIXELS of it."""
-        counts = np.stack([np.bincount(label.ravel(), minlength=256)[:IGNORE] for label in self.labels])
-        found = [(index, np.flatnonzero(column >= FOCUS_PIXELS)) for index, column in enumerate(counts.T)]
+        columns = self.counts[:, :IGNORE].T
+        found = [(index, np.flatnonzero(column >= FOCUS_PIXELS)) for index, column in enumerate(columns)]
         return [(index, images) for index, images in found if len(images)]
+
+    def pair(self, index: int) -> tuple[Image, Labels]:
+        """A picture and its labels. Raises ConfigError where their sizes differ."""
+        image, label = self.images[index], self.labels[index]
+        check_pair(image, label, f"{index} (in file order)")
+        return image, label
 
     def __len__(self) -> int:
         return len(self.images)
@@ -74,34 +85,18 @@ class Augment:
 
 
 def load_folder_pair(images: Path, labels: Path, classes: int) -> Samples:
-    """Read every image of ``images`` with the label image of the same stem in ``labels``.
+    """Every image of ``images`` with the label image of the same stem in ``labels``, read when it is wanted.
 
     Label values of ``classes`` and above become 255 (ignored). Raises ConfigError for a missing folder, label or
     for sizes that differ.
     """
-    for folder in (images, labels):
-        if not folder.is_dir():
-            raise ConfigError(f"training folder {folder} not found; expected DIR/train with DIR/trainannot beside it")
-    names = {p.stem: p for p in sorted(labels.iterdir()) if p.suffix.lower() in SUFFIXES}
-    paths = [p for p in sorted(images.iterdir()) if p.suffix.lower() in SUFFIXES]
-    if not paths:
-        raise ConfigError(f"no image in {images}; expected files ending in {', '.join(sorted(SUFFIXES))}")
-    missing = [p.name for p in paths if p.stem not in names]
-    if missing:
-        raise ConfigError(f"no label in {labels} for {missing[0]} ({len(missing)} of {len(paths)} images have none)")
-    pairs = [_read_pair(p, names[p.stem], classes) for p in paths]
-    return Samples([p[0] for p in pairs], [p[1] for p in pairs])
+    return open_samples(match_folders(images, labels), classes)
 
 
-def _read_pair(image_path: Path, label_path: Path, classes: int) -> tuple[Image, Labels]:
-    bgr = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
-    label = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
-    if bgr is None or label is None:
-        raise ConfigError(f"{image_path if bgr is None else label_path} is not a readable image")
-    if label.ndim != 2 or label.shape != bgr.shape[:2]:
-        raise ConfigError(f"label {label_path} has shape {label.shape}; expected {bgr.shape[:2]} class indices")
-    mapped = np.where(label < classes, label, IGNORE).astype(np.uint8)
-    return np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8), mapped
+def open_samples(files: PairFiles, classes: int, limit: int = CACHE_BYTES) -> Samples:
+    """Samples behind a list of files; at most ``limit`` bytes of them stay in memory. Raises ConfigError."""
+    pictures, labels = open_pairs(files, classes, limit)
+    return Samples(pictures, labels)
 
 
 def load_scenes(count: int, seed: int, classes: int, cache: Path, size: tuple[int, int] = SCENE_SIZE) -> Samples:
@@ -128,8 +123,7 @@ def class_weights(sets: Sequence[Samples], classes: int, power: float = 0.2) -> 
     """(classes,) float32 weights ∝ frequency^−power, mean 1 over pixels; absent classes get the largest weight."""
     counts = np.zeros(256, np.int64)
     for samples in sets:
-        for label in samples.labels:
-            counts += np.bincount(label.ravel(), minlength=256)
+        counts += samples.counts.sum(axis=0)
     freq = counts[:classes] / max(1, counts[:classes].sum())
     weights = np.maximum(freq, 1e-4) ** -power
     return np.asarray(weights / (weights * freq).sum(), np.float32)
@@ -150,7 +144,7 @@ def draw_batch(
         if source.holders and rng.random() < augment.focus:
             focus, holders = source.holders[rng.integers(len(source.holders))]
             index = int(rng.choice(holders))
-        image, label = augment_sample(source.images[index], source.labels[index], augment, rng, focus)
+        image, label = augment_sample(*source.pair(index), augment, rng, focus)
         images.append(image)
         labels.append(label)
     pixels = normalise(np.stack(images))

@@ -36,18 +36,27 @@ class Scores:
 def evaluate(
     network: nn.Module, samples: Samples, classes: Sequence[str], device: torch.device, bf16: bool = False
 ) -> Scores:
-    """Scores of a network on normalised RGB at the images' own size; logits are upsampled bilinearly."""
+    """Scores of a network on normalised RGB at the images' own size; logits are upsampled bilinearly.
+
+    With ``bf16`` it computes in the device's reduced precision (``reduced_precision``).
+    """
     network.eval()
     n = len(classes)
     confusion = np.zeros((n, n), np.int64)
-    for image, label in zip(samples.images, samples.labels, strict=True):
+    for index in range(len(samples)):
+        image, label = samples.pair(index)
         pixels = normalise(image).transpose(2, 0, 1)[None]
         x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, reduced_precision(device), enabled=bf16):
             logits = network(x.to(memory_format=torch.channels_last))
         full = interpolate(logits.float(), size=label.shape, mode="bilinear", align_corners=False)
         confusion += confusion_matrix(full[0].argmax(0).cpu().numpy(), label, n)
     return scores_of(confusion, classes)
+
+
+def reduced_precision(device: torch.device) -> torch.dtype:
+    """What automatic mixed precision computes in: float16 on CUDA, bfloat16 on CPUs."""
+    return torch.float16 if device.type == "cuda" else torch.bfloat16
 
 
 def confusion_matrix(predicted: Counts, label: Counts, classes: int) -> Counts:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoder_bridge.errors import ConfigError, DeviceError
+from models.train.optim import parameter_groups
 from models.train.trainer import CHECKPOINT, LoopOptions
 
 Prepared = tuple[NDArray[Any], ...]
@@ -60,10 +61,7 @@ class _State:
     def __init__(self, network: nn.Module, schedule: Fit, device: torch.device, config: Mapping[str, Any]) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
-        kernels = [p for p in network.parameters() if p.ndim > 1]
-        others = [p for p in network.parameters() if p.ndim <= 1]
-        groups = [{"params": kernels, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=schedule.lr)
+        self.optimiser = torch.optim.AdamW(parameter_groups(network, schedule.weight_decay), lr=schedule.lr)
         self.config, self.step = dict(config), 0
 
     def save(self, path: Path) -> None:

@@ -11,15 +11,25 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from encoder_bridge.errors import ConfigError, DeviceError
+from models.labels import CAMVID_CLASSES
 from models.train import data as td
 from models.train.architectures import ARCHITECTURES
-from models.train.evaluate import Scores, evaluate
+from models.train.evaluate import Scores, evaluate, reduced_precision
+from models.train.optim import (
+    OPTIMISERS,
+    SCHEDULES,
+    build_optimiser,
+    changed_settings,
+    deterministic,
+    learning_rate,
+    start_from,
+)
+from models.train.sources import find_source
 
 AUXILIARY = 0.4
 CHECKPOINT = "checkpoint.pt"
@@ -32,17 +42,21 @@ class TrainConfig:
     """What a training is; recorded in the checkpoint and in the network's card.
 
     Attributes:
-        data: folder with ``train`` and ``trainannot``, and ``val`` and ``valannot`` where there is a validation set.
+        data: folder in one of the layouts of ``models.train.sources``; empty where the folders are named instead.
         arch: registered architecture.
         steps: length of the learning-rate schedule in optimiser steps.
         seed, batch, crop: as their names say.
-        lr, weight_decay: AdamW's; the rate rises for ``warmup`` steps and falls as a cosine to 1 % of itself.
+        lr, weight_decay: the optimiser's; the rate rises for ``warmup`` steps and then falls as ``schedule`` says.
         scenes: share of samples that are procedural scenes; scene_count of them are rendered.
         polish: share of the schedule, at its end, with the narrow augmentation ``POLISH``.
         ema: decay of the weight average that is evaluated and exported.
-        bf16: compute in bfloat16 where the operator allows it.
+        bf16: automatic mixed precision: bfloat16 on CPUs, float16 with loss scaling on CUDA.
         class_power: class weights are frequency^−class_power.
         classes: names, in label order.
+        optimizer: "adamw", or "sgd" with ``momentum``.
+        schedule: "cosine", or "poly" with exponent ``power``.
+        init: checkpoint whose weights are the starting point, empty for the architecture's own.
+        images, labels, val_images, val_labels: folders in place of ``data``.
     """
 
     data: str
@@ -61,6 +75,15 @@ class TrainConfig:
     bf16: bool = True
     class_power: float = 0.2
     classes: tuple[str, ...] = field(default=())
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    power: float = 0.9
+    init: str = ""
+    images: str = ""
+    labels: str = ""
+    val_images: str = ""
+    val_labels: str = ""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 2 or self.crop < 32:
@@ -69,6 +92,13 @@ class TrainConfig:
             )
         if not 0 <= self.scenes < 1:
             raise ConfigError(f"scenes {self.scenes}; expected a share 0 <= scenes < 1")
+        if self.scenes and self.classes != CAMVID_CLASSES[: len(self.classes)]:
+            raise ConfigError("procedural scenes are labelled with CamVid's classes; train without them for others")
+        if self.optimizer not in OPTIMISERS or self.schedule not in SCHEDULES:
+            raise ConfigError(
+                f"optimizer {self.optimizer!r}, schedule {self.schedule!r}; expected one of {', '.join(OPTIMISERS)} "
+                f"and one of {', '.join(SCHEDULES)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -102,8 +132,12 @@ class Trainer:
         torch.manual_seed(config.seed)
         network = ARCHITECTURES.get(config.arch)(len(config.classes))
         self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)
+        if config.init and not options.resume:
+            fresh = start_from(self.network, Path(config.init))
+            options.report({"event": "init", "weights": config.init, "fresh": fresh})
         self.average = copy.deepcopy(self.network).eval()
-        self.optimiser = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), lr=config.lr)
+        self.optimiser = build_optimiser(config, self.network)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.bf16 and self.device.type == "cuda")
         self.step = 0
         self.scores: Scores | None = None
         if options.resume:
@@ -113,7 +147,7 @@ class Trainer:
         """Train to the end of the schedule or until the minutes are over; returns the last validation scores."""
         started = time.monotonic()
         limit = math.inf if self.options.minutes is None else self.options.minutes * 60
-        with ThreadPoolExecutor(1) as pool:
+        with deterministic(self.device), ThreadPoolExecutor(1) as pool:
             pending = pool.submit(self._draw, self.step)
             while self.step < self.config.steps and time.monotonic() - started < limit:
                 loss, pending = self._advance(pool, pending)
@@ -130,6 +164,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "scores": None if self.scores is None else asdict(self.scores),
         }
         partial = path.with_suffix(".partial")
@@ -154,20 +189,22 @@ class Trainer:
         self.network.train()
         images = images.to(self.device, memory_format=torch.channels_last)
         labels = labels.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast(self.device.type, reduced_precision(self.device), enabled=self.config.bf16):
             outputs = self.network(images)
         loss = self._loss(outputs, labels)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         return float(loss.detach())
 
     def _loss(self, outputs: list[Tensor], labels: Tensor) -> Tensor:
         total = torch.zeros((), device=self.device)
         for index, logits in enumerate(outputs):
             full = interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
-            value = cross_entropy(full, labels, self.weights, ignore_index=td.IGNORE)
+            value = _pixel_loss(full, labels, self.weights)
             total = total + value * (1.0 if index == 0 else AUXILIARY)
         return total
 
@@ -204,13 +241,15 @@ class Trainer:
 
     def _load_data(self) -> None:
         c = self.config
-        folder = Path(c.data)
-        self.real = td.load_folder_pair(folder / "train", folder / "trainannot", len(c.classes))
+        data, images, labels, val_images, val_labels = (
+            Path(p) if p else None for p in (c.data, c.images, c.labels, c.val_images, c.val_labels)
+        )
+        source = find_source(data, images, labels, val_images, val_labels)
+        self.real = td.open_samples(source.train, len(c.classes))
         self.scenes = (
             td.load_scenes(c.scene_count, 10_000 * (1 + c.seed), len(c.classes), self.options.out) if c.scenes else None
         )
-        has_val = (folder / "val").is_dir()
-        self.validation = td.load_folder_pair(folder / "val", folder / "valannot", len(c.classes)) if has_val else None
+        self.validation = None if source.validation is None else td.open_samples(source.validation, len(c.classes))
         weights = td.class_weights([self.real], len(c.classes), c.class_power)
         self.weights = torch.from_numpy(weights).to(self.device)
 
@@ -220,29 +259,22 @@ class Trainer:
             raise ConfigError(f"--resume: no checkpoint {path}; start without --resume")
         state = torch.load(path, map_location=self.device, weights_only=True)
         stored, own = state["config"], asdict(self.config)
-        changed = [k for k in ("arch", "classes") if _plain(stored[k]) != _plain(own[k])]
+        changed = changed_settings(stored, own)
         if changed:
             raise ConfigError(f"--resume: {changed[0]} is {own[changed[0]]}, the checkpoint has {stored[changed[0]]}")
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state.get("scaler") or {})
         self.step = int(state["step"])
         self.scores = None if state["scores"] is None else Scores(**state["scores"])
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then a cosine from ``lr`` to 1 % of it at ``steps``."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    part = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
-    return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
-
-
-def _parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay on convolution kernels alone, not on normalisation or biases."""
-    kernels = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+def _pixel_loss(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean cross-entropy over the pixels that are not ignored."""
+    if scores.is_cuda:  # torch has a deterministic kernel for lists of scores, and none for maps of them
+        scores, labels = scores.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
+    return cross_entropy(scores, labels, weights, ignore_index=td.IGNORE)
 
 
 def _device(name: str) -> torch.device:
@@ -251,7 +283,3 @@ def _device(name: str) -> torch.device:
     if name not in ("cpu", "cuda"):
         raise DeviceError(f"device {name!r}; expected cpu or cuda")
     return torch.device(name)
-
-
-def _plain(value: Any) -> Any:
-    return np.asarray(value).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rdo_metrics.candidates import dct_ratio, features, fisher, local, sse, ssim, task
+from rdo_metrics.candidates import dct_ratio, features, fisher, learned, local, sse, ssim, task
 from rdo_metrics.candidates.base import CANDIDATE_METRICS, CandidateFrame, CandidateMetric, Choice, Networks, Rect
 from rdo_metrics.candidates.file import BlockMetric, FileMetric
 
@@ -18,6 +18,7 @@ __all__ = [
     "dct_ratio",
     "features",
     "fisher",
+    "learned",
     "local",
     "make_candidate_metric",
     "sse",

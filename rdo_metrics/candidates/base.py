@@ -27,6 +27,7 @@ __all__ = [
     "Float",
     "LocalNetwork",
     "LogProbs",
+    "LossMaps",
     "Networks",
     "Planes",
     "Rect",
@@ -60,6 +61,17 @@ class LocalNetwork(Protocol):
         """
 
 
+class LossMaps(Protocol):
+    """A full-reference network that says where a reconstruction costs something (``models.block_model.BlockModel``)."""
+
+    @property
+    def cell(self) -> int:
+        """Side of a cell of its maps in samples."""
+
+    def maps(self, originals: NDArray[np.uint8], reconstructions: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(N, h, w, 3) uint8 RGB of both → (N, ⌈h/cell⌉, ⌈w/cell⌉) predicted share of changed labels."""
+
+
 @dataclass(frozen=True)
 class Networks:
     """What runs networks for metrics; an absent one is None.
@@ -71,6 +83,7 @@ class Networks:
         signed_grad: gradients of log-probabilities, for the Fisher diagonal (``rdo_metrics.maps.base.SignedGrad``).
         local: the driving network for local changes.
         logits: the driving network without normalisation, for whoever looks at a part of the answer only.
+        losses: a full-reference network with maps, see ``LossMaps``.
     """
 
     log_probs: LogProbs | None = None
@@ -79,6 +92,7 @@ class Networks:
     signed_grad: Callable[[Float, NDArray[np.int64], Float], Float] | None = None
     local: LocalNetwork | None = None
     logits: LogProbs | None = None
+    losses: LossMaps | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"""Optimisers and learning-rate schedules by name, starting weights, and what makes a run repeatable."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from encoder_bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from models.train.trainer import TrainConfig
+
+OPTIMISERS = ("adamw", "sgd")
+SCHEDULES = ("cosine", "poly")
+
+
+def build_optimiser(config: TrainConfig, network: nn.Module) -> torch.optim.Optimizer:
+    """AdamW, or SGD with ``config.momentum``; weight decay on kernels alone."""
+    groups = parameter_groups(network, config.weight_decay)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=config.lr)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up to ``lr``, then over the rest of ``steps`` a cosine to 1 % of it, or lr·(1 − part)^power."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    part = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
+    if config.schedule == "poly":
+        return float(config.lr * (1 - part) ** config.power)
+    return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+
+
+def parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay on convolution kernels alone, not on normalisation or biases."""
+    kernels = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    return [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def start_from(network: nn.Module, path: Path) -> list[str]:
+    """Load the weights of a checkpoint to go on from; returns the tensors that stay as they were.
+
+    Takes this project's checkpoints (their weight average) and any file with a state_dict. Only tensors that have
+    one entry for each class may differ in shape, so that a network can learn other classes.
+
+    Raises ConfigError for weights of another network, ModelError for an unreadable file.
+    """
+    from models.zoo.weights import read_checkpoint, state_of
+
+    content = read_checkpoint(path)
+    state = content["average"] if isinstance(content.get("average"), dict) else state_of(content, path)
+    own = network.state_dict()
+    strange = [k for k in (*own, *state) if k not in state or k not in own]
+    if strange:
+        raise ConfigError(f"--init {path}: weights of another network ({strange[0]} and {len(strange) - 1} more)")
+    fresh = [k for k, v in own.items() if v.shape != state[k].shape]
+    wrong = [k for k in fresh if not _differs_in_classes(own[k], state[k])]
+    if wrong:
+        shapes = f"{list(state[wrong[0]].shape)}; expected {list(own[wrong[0]].shape)}"
+        raise ConfigError(f"--init {path}: {wrong[0]} has shape {shapes}")
+    network.load_state_dict({k: v for k, v in state.items() if k not in fresh}, strict=False)
+    return fresh
+
+
+def changed_settings(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Settings of a checkpoint that must not change when a training goes on, and did."""
+    return [k for k in ("arch", "classes", "optimizer") if _plain(stored.get(k, own[k])) != _plain(own[k])]
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """On CUDA choose deterministic kernels wherever torch has them; CPU kernels are, for one number of threads."""
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+def _differs_in_classes(own: torch.Tensor, stored: torch.Tensor) -> bool:
+    return own.ndim == stored.ndim and own.shape[1:] == stored.shape[1:]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value

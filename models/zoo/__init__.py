@@ -1,0 +1,1 @@
+"""Networks of other libraries as ONNX files this project runs: mmsegmentation and torchvision."""
