@@ -171,7 +171,9 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     metavar="FILE",
     help="Its weights.  [default: the library's own, downloaded]",
 )
-@click.option("--size", callback=_size, metavar="WxH", help="Fix its input to this size.  [default: any size]")
+@click.option(
+    "--size", callback=_size, metavar="WxH", help="Fix its input to one picture of this size.  [default: any]"
+)
 @click.option("--score-threshold", type=click.FloatRange(0, 1), help="Least score of a detector's boxes.")
 @click.option("--json", "as_json", is_flag=True, help="NDJSON events on stdout, nothing else there.")
 def export(as_json: bool, mmseg: str | None, torchvision: str | None, output: Path | None, **given: Any) -> None:

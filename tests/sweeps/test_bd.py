@@ -56,8 +56,8 @@ def test_a_plan_has_every_arm_at_every_rate_point_once():
     tests = [CodingConfig(qp=qp, rdo="map", map=MapConfig()) for qp in (22, 27)]
     runs = plan(tests)
     assert [(arm_name(c), c.qp) for c in runs] == [
-        *(("psnr", 22), ("neutral", 22), ("map:kl", 22)),
-        *(("psnr", 27), ("neutral", 27), ("map:kl", 27)),
+        *(("psnr", 22), ("neutral", 22), ("map:learned", 22)),
+        *(("psnr", 27), ("neutral", 27), ("map:learned", 27)),
     ]
     assert len({c.digest() for c in runs}) == 6
     same = {k: v for k, v in tests[0].as_dict().items() if k not in ("rdo", "map", "neutral")}
@@ -68,10 +68,10 @@ def test_a_network_metric_is_measured_against_its_controls():
     tried = CandidateConfig(metric="task", splits=16)
     runs = plan([CodingConfig(qp=30, rdo="map+ctu", map=MapConfig(), ctu=tried)], controls=True)
     assert [arm_name(c) for c in runs] == [
-        *("psnr", "neutral", "map:kl+ctu:sse/16 inside", "map:kl", "map:kl+ctu:task/16"),
+        *("psnr", "neutral", "map:learned+ctu:sse/16 inside", "map:learned", "map:learned+ctu:task/16"),
     ]
     control = runs[2].ctu
     assert control is not None and control.candidates == tried.candidates and control.splits == 16
     assert [arm_name(c) for c in plan([CodingConfig(qp=30, rdo="map", map=MapConfig())], False, True)] == [
-        *("psnr", "map:kl"),
+        *("psnr", "map:learned"),
     ]

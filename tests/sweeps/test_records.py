@@ -141,7 +141,7 @@ TRIED = CandidateConfig((Candidate(), Candidate(-3), Candidate(0, 0.8, 16)), "ne
     [
         (CodingConfig(qp=32), "psnr"),
         (CodingConfig(qp=32, neutral=True), "neutral"),
-        (CONFIG, "map:kl"),
+        (CONFIG, "map:learned"),
         (CodingConfig(crf=20.5, rdo="ctu", ctu=TRIED, extra=("--no-sao",)), "ctu:cut.onnx/32"),
         (
             CodingConfig(qp=32, rdo="map+ctu", map=MapConfig("a/b.npy"), ctu=CandidateConfig()),
