@@ -110,6 +110,8 @@ def _read_config(path: Path) -> Any:
     try:
         with _quiet():
             settings = Config.fromfile(str(path))
+    except ImportError as error:
+        raise ToolNotFoundError(f"{path.stem} needs a package that is not installed: {_reason(error)[:120]}") from error
     except Exception as error:
         raise ConfigError(f"{path}: not a configuration mmengine can read: {_reason(error)}") from error
     if "model" not in settings or settings.model.get("type") is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,17 +86,12 @@ def _verify(
     compare: Callable[[Any, Path, Any], tuple[float, int]],
 ) -> Exported:
     fix = "" if size else "; a network that works at one size only wants --size WxH"
+    factor = 1 if size else _factor(module)
+    traced = size or _scaled(TRACED, factor)
+    pictures = [probe(count, _scaled(shape, factor)) for count, shape in checked]
     with replacing(output) as temporary:
-        _write(
-            module,
-            temporary,
-            probe(1, size or TRACED, seed=0),
-            axes,
-            metadata,
-            f"{name} cannot be exported to ONNX",
-            fix,
-        )
-        found = [_run(compare, module, temporary, probe(*shape), name, fix) for shape in checked]
+        _write(module, temporary, probe(1, traced, seed=0), axes, metadata, f"{name} cannot be exported to ONNX", fix)
+        found = [_run(compare, module, temporary, picture, name, fix) for picture in pictures]
         difference = max(d for d, _ in found)
         if not difference <= TOLERANCE:
             raise ModelError(
@@ -103,6 +99,21 @@ def _verify(
             )
     classes = tuple(n for n in metadata["mrdo.classes"].split(",") if n)
     return Exported(output, difference, classes, size, sum(n for _, n in found))
+
+
+def _factor(module: Any) -> int:
+    """By how much the pictures of the check must be larger for the network to take them; 1 where nothing helps."""
+    import torch
+
+    for factor in (1, 4):
+        with contextlib.suppress(Exception), torch.no_grad():
+            module(probe(1, _scaled(TRACED, factor)))
+            return factor
+    return 1
+
+
+def _scaled(size: Size, factor: int) -> Size:
+    return size[0] * factor, size[1] * factor
 
 
 def _write(

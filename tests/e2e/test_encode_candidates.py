@@ -164,7 +164,7 @@ def test_compare_with_controls(clip: Path, tmp_path: Path, x265_hooked: BuildInf
     more = ("--rdo", "map+ctu", "--metric", "ssim", "--controls", "--bootstrap", 20, "--json")
     events = [json.loads(line) for line in mrdo(*args, *more).stdout.splitlines()]
     points = [e for e in events if e["event"] == "point"]
-    arms = ["psnr", "neutral", "map:kl+ctu:sse inside", "map:kl", "map:kl+ctu:ssim"]
+    arms = ["psnr", "neutral", "map:learned+ctu:sse inside", "map:learned", "map:learned+ctu:ssim"]
     assert [p["arm"] for p in points[:5]] == arms and len(points) == 20
     assert all((p["judge_s"] > 0) == (p["arm"] == arms[4]) for p in points)
     assert {e["arm"] for e in events if e["event"] == "bd_rate"} == set(arms[1:])

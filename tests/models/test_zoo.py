@@ -1,4 +1,4 @@
-"""Networks of mmsegmentation and torchvision as ONNX: they answer as the library does, or the export says why not."""
+"""Networks of mmsegmentation as ONNX: they answer as the library does, or the export says why not."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from encoder_bridge.errors import ConfigError, ModelError
+from encoder_bridge.errors import ConfigError, ModelError, ToolNotFoundError
 from models.cli import export as export_command
-from models.detector import DetectorModel
 from models.gradient import GradientModel
 from models.task_model import TaskModel
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("mmseg")
-pytest.importorskip("torchvision")
 NAMED = "deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024"
 CONFIG = """
 dataset_type = 'CityscapesDataset'
@@ -51,15 +49,6 @@ def write_config(folder: Path, **changes: Any) -> Path:
     path = folder / "tiny.py"
     path.write_text(CONFIG.format(**given), encoding="utf-8")
     return path
-
-
-def warmed(network: Any, scale: float = 1.0) -> Any:
-    """Batch statistics of noise, so that answers depend on the picture as a trained network's do."""
-    network.train()
-    with torch.no_grad():
-        for _ in range(2):
-            network(torch.randn(2, 3, 96, 128) * scale)
-    return network.eval()
 
 
 def random_network(config: Path | str) -> Any:
@@ -214,6 +203,9 @@ def test_configurations_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     broken.write_text("model = dict(", encoding="utf-8")
     with pytest.raises(ConfigError, match="not a configuration mmengine can read"):
         export_mmseg(str(broken), weights, tmp_path / "o.onnx")
+    broken.write_text("custom_imports = dict(imports=['no_such_package'])", encoding="utf-8")
+    with pytest.raises(ToolNotFoundError, match=r"broken needs a package that is not installed: .*no_such_package"):
+        export_mmseg(str(broken), weights, tmp_path / "o.onnx")
     broken.write_text("data = 3", encoding="utf-8")
     with pytest.raises(ConfigError, match="has no model"):
         export_mmseg(str(broken), weights, tmp_path / "o.onnx")
@@ -273,6 +265,22 @@ def test_sides_are_padded_only_where_the_network_needs_it() -> None:
     assert Segmentor(torch.nn.Identity(), divisor=64).divisor == 64
 
 
+class Wide(torch.nn.Module):
+    """A network with a window that small pictures do not fill."""
+
+    def forward(self, image: Any) -> Any:
+        window = torch.nn.functional.avg_pool2d(image[:, :2], 301, stride=64)
+        return torch.nn.functional.interpolate(window, size=image.shape[-2:], mode="bilinear") / 255
+
+
+def test_networks_that_need_large_pictures_are_checked_with_large_ones(tmp_path: Path) -> None:
+    from models.train.export import contract
+    from models.zoo.verify import verify_segmentation
+
+    made = verify_segmentation(Wide().eval(), tmp_path / "o.onnx", contract(("a", "b")), None, "wide")
+    assert made.size is None and made.compared == 2 * 16 * (160 * 224 + 2 * 107 * 139)
+
+
 class Frozen(torch.nn.Module):
     """A network whose trace remembers the picture's height."""
 
@@ -307,100 +315,6 @@ def test_deeplabv3plus_by_name_through_the_command(tmp_path: Path) -> None:
     model = TaskModel(output, threads=1)
     assert model.logits(picture()).shape == (1, 19, 75, 93)
     _check_gradient(output, model)
-
-
-@pytest.mark.slow
-def test_torchvision_segmentation_with_other_classes(tmp_path: Path) -> None:
-    from torchvision.models import get_model
-
-    from models.zoo.torchvision import export_torchvision
-
-    torch.manual_seed(0)
-    network = warmed(get_model("lraspp_mobilenet_v3_large", weights=None, weights_backbone=None, num_classes=5))
-    weights = tmp_path / "w.pth"
-    torch.save(network.state_dict(), weights)
-    made = export_torchvision("lraspp_mobilenet_v3_large", weights, tmp_path / "o.onnx")
-    assert made.difference <= 1e-4 and made.classes == ()
-    model = TaskModel(tmp_path / "o.onnx", threads=1)
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    x = ((torch.from_numpy(picture()) / 255.0 - mean) / std).permute(2, 0, 1)[None]
-    with torch.no_grad():
-        np.testing.assert_allclose(model.logits(picture()), network(x)["out"].numpy(), atol=1e-4)
-    _check_gradient(tmp_path / "o.onnx", model)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"])
-def test_torchvision_detectors(name: str, tmp_path: Path) -> None:
-    weights = tmp_path / "w.pth"
-    network = random_detector(name)
-    torch.save(network.state_dict(), weights)
-    output = tmp_path / "d.onnx"
-    arguments = ["--torchvision", name, "--weights", str(weights), "--score-threshold", "0.3", "-o", str(output)]
-    result = CliRunner().invoke(export_command, [*arguments, "--json"], catch_exceptions=False)
-    event = json.loads(result.stdout)
-    assert event["difference"] <= 1e-4 and event["compared"] > 0
-    model = DetectorModel(output, threads=1)
-    assert onnx.load(str(output)).opset_import[0].version == 17
-    rgb = smooth_picture()
-    (found,) = model.detect(rgb)
-    with torch.no_grad():
-        wanted = network([torch.from_numpy(rgb.transpose(2, 0, 1) / np.float32(255))])[0]
-    assert len(found) == len(wanted["scores"]) > 0
-    # Equal scores may come in either order, so each detection is held against the nearest of the other side.
-    side = max(rgb.shape)
-    ours = np.column_stack([found.boxes / side, found.scores, 10 * found.labels])
-    theirs = np.column_stack([wanted["boxes"] / side, wanted["scores"], 10 * wanted["labels"]])
-    apart = np.abs(ours[:, None] - theirs[None]).max(axis=2)
-    assert apart.min(axis=0).max() <= 1e-4 and apart.min(axis=1).max() <= 1e-4
-    assert found.scores.min() > 0.3 and found.boxes.max() <= max(rgb.shape)
-
-
-def smooth_picture() -> np.ndarray:
-    from models.zoo.verify import probe
-
-    return np.ascontiguousarray(probe(1, (110, 150))[0].numpy().astype(np.uint8).transpose(1, 2, 0))
-
-
-def random_detector(name: str) -> Any:
-    """Random weights that keep the signal's size, and batch statistics of pictures, so that no two boxes tie."""
-    from torchvision.models import get_model
-
-    torch.manual_seed(1)
-    network = get_model(name, weights=None, weights_backbone=None, num_classes=4)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 0.7
-        elif isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
-            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-    heads = [network.head] if hasattr(network, "head") else []
-    with torch.no_grad():
-        for part in (network.backbone, *heads):
-            part.train()
-        for seed in range(3):
-            state = torch.Generator().manual_seed(seed)
-            coarse = torch.randn(2, 3, 40, 40, generator=state)
-            features = network.backbone(torch.nn.functional.interpolate(coarse, size=320, mode="bicubic"))
-            for head in heads:
-                head(list(features.values()))
-    getattr(network, "roi_heads", network).score_thresh = 0.3
-    return network.eval()
-
-
-def test_torchvision_refusals(tmp_path: Path) -> None:
-    from models.zoo.torchvision import export_torchvision, known_networks
-
-    known = known_networks()
-    assert known["fcn_resnet50"] == "segmentation" and known["retinanet_resnet50_fpn"] == "detection"
-    with pytest.raises(
-        ConfigError, match=r"has no segmentation network or detector 'fcn_resnet51'; it has .*fcn_resnet50"
-    ):
-        export_torchvision("fcn_resnet51", None, tmp_path / "o.onnx")
-    with pytest.raises(ConfigError, match="fcn_resnet50 is a segmentation network"):
-        export_torchvision("fcn_resnet50", None, tmp_path / "o.onnx", score_threshold=0.5)
-    weights = save(torch.nn.Conv2d(3, 3, 1), tmp_path / "w.pth")
-    with pytest.raises(ModelError, match="does not belong to this network"):
-        export_torchvision("lraspp_mobilenet_v3_large", weights, tmp_path / "o.onnx")
 
 
 @pytest.mark.parametrize(
