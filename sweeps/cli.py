@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("sweeps.commands.compare:command", "Machine-aware against PSNR coding: RD curves and BD-rates."),
     "demo": ("sweeps.commands.demo:command", "The whole comparison on the embedded clip, with pictures."),
     "train": ("sweeps.commands.train:command", "Train a network: segmentation, robust to coding, maps, metrics."),
-    "export": ("models.cli:export", "Cut a network at a layer, for use as a metric."),
+    "export": ("models.cli:export", "Cut a network at a layer, or bring one from mmsegmentation or torchvision."),
 }
 """Name → (``module:attribute``, one line of help)."""
 
