@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from encoder_bridge.errors import ConfigError, DeviceError
-from models.train.optim import parameter_groups
+from encoder_bridge.errors import ConfigError
+from models.train.optim import average_weights, open_device, parameter_groups
 from models.train.trainer import CHECKPOINT, LoopOptions
 
 Prepared = tuple[NDArray[Any], ...]
@@ -82,14 +82,8 @@ class _State:
             getattr(self, name).load_state_dict(stored[name])
         self.step = int(stored["step"])
 
-    @torch.no_grad()
     def follow(self, ema: float) -> None:
-        decay = min(ema, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
+        average_weights(self.average, self.network, ema, self.step)
 
 
 def fit(network: N, prepare: Prepare, loss: Loss, schedule: Fit, options: LoopOptions, config: Mapping[str, Any]) -> N:
@@ -139,15 +133,6 @@ def _optimise(state: _State, schedule: Fit, loss: Loss, batch: tuple[Tensor, ...
     state.step += 1
     state.follow(schedule.ema)
     return float(value.detach())
-
-
-def open_device(name: str) -> torch.device:
-    """A torch device by name, "cpu" or "cuda". Raises DeviceError where it is not here."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device cuda asked for, but torch sees no CUDA device; use --device cpu")
-    if name not in ("cpu", "cuda"):
-        raise DeviceError(f"device {name!r}; expected cpu or cuda")
-    return torch.device(name)
 
 
 def _generator(schedule: Fit, step: int) -> np.random.Generator:

@@ -7,7 +7,6 @@ throughout: 0 for a perfect reconstruction, higher is worse.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch.nn.functional import smooth_l1_loss
 from encoder_bridge.errors import ConfigError, ToolNotFoundError
 from encoder_bridge.registry import Registry
 from models.train.data import MEAN, STD
+from models.train.export import IMAGE_AXES, write_onnx
 from models.train.fitting import Fit, Prepared, fit
 from models.train.trainer import LoopOptions
 
@@ -36,7 +36,6 @@ __all__ = [
     "train_full_reference",
 ]
 
-OPSET = 17
 PAIR = ("original", "reconstruction")
 
 Pictures = NDArray[np.uint8]
@@ -204,32 +203,10 @@ def export_pair(
     deployed: nn.Module, path: Path, output: str, axes: Mapping[int, str], notes: Mapping[str, Any]
 ) -> None:
     """Write a module of two pictures in RGB 0..255 as ONNX; ``axes`` names the output's dynamic axes."""
-    import onnx
-
-    from models.onnx_graph import fold_initializers
-
     deployed = deployed.eval().cpu().to(memory_format=torch.contiguous_format)
-    partial = path.with_name(path.name + ".partial")
     example = (torch.rand(2, 3, 96, 128) * 255, torch.rand(2, 3, 96, 128) * 255)
-    moving = {name: {0: "N", 2: "H", 3: "W"} for name in PAIR}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            deployed,
-            example,
-            str(partial),
-            opset_version=OPSET,
-            dynamo=False,
-            input_names=list(PAIR),
-            output_names=[output],
-            dynamic_axes={**moving, output: dict(axes)},
-        )
-    model = fold_initializers(onnx.load(str(partial)))
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {**CONTRACT, **{f"mrdo.{k}": str(v) for k, v in notes.items()}})
-    onnx.checker.check_model(model)
-    onnx.save(model, str(partial))
-    partial.replace(path)
+    metadata = {**CONTRACT, **{f"mrdo.{k}": str(v) for k, v in notes.items()}}
+    write_onnx(deployed, path, example, {**dict.fromkeys(PAIR, IMAGE_AXES), output: axes}, metadata)
 
 
 CONTRACT = {

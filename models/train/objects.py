@@ -5,7 +5,6 @@ Every training takes plain arrays, checkpoints into its folder, goes on from the
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from torch.nn.functional import cross_entropy, nll_loss
 
 from encoder_bridge.errors import ConfigError
 from models.objects.types import ObjectSet, Rgb
+from models.train.export import write_onnx
 from models.train.fitting import Fit, Prepared, fit
-from models.train.full_reference import CONTRACT, OPSET, FullReferenceConfig, normalised, train_full_reference
+from models.train.full_reference import CONTRACT, FullReferenceConfig, normalised, train_full_reference
 from models.train.object_nets import CentreDetector, Deployed, FaceEmbedder, MarginSoftmax, PlateReader
 from models.train.trainer import LoopOptions
 
@@ -248,36 +248,15 @@ def export_task(network: nn.Module, path: Path, task: str, size: tuple[int, int]
         size: width and height of the example; the detector takes any (multiples of 16).
         notes: join the metadata as ``mrdo.<key>``.
     """
-    import onnx
-
-    from models.onnx_graph import fold_initializers
-
     outputs = {"detection": ["heatmap", "sides"], "face": ["embedding"], "plate": ["characters"]}[task]
     moving: dict[str, dict[int, str]] = {name: {0: "N"} for name in ("image", *outputs)}
     if task == "detection":
         moving["image"] |= {2: "H", 3: "W"}
         for name in outputs:
             moving[name] |= {2: "h", 3: "w"}
-    partial = path.with_name(path.name + ".partial")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Deployed(network.float()).eval().cpu().to(memory_format=torch.contiguous_format),
-            (torch.rand(2, 3, size[1], size[0]) * 255,),
-            str(partial),
-            opset_version=OPSET,
-            dynamo=False,
-            input_names=["image"],
-            output_names=outputs,
-            dynamic_axes=moving,
-        )
-    model = fold_initializers(onnx.load(str(partial)))
-    del model.metadata_props[:]
+    deployed = Deployed(network.float()).eval().cpu().to(memory_format=torch.contiguous_format)
     stated = {f"mrdo.{k}": str(v) for k, v in {**notes, "task": task}.items()}
-    onnx.helper.set_model_props(model, {**CONTRACT, **stated})
-    onnx.checker.check_model(model)
-    onnx.save(model, str(partial))
-    partial.replace(path)
+    write_onnx(deployed, path, (torch.rand(2, 3, size[1], size[0]) * 255,), moving, {**CONTRACT, **stated})
 
 
 def _expect(data: ObjectSet, what: str) -> None:

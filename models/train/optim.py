@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from encoder_bridge.errors import ConfigError
+from encoder_bridge.errors import ConfigError, DeviceError
 
 if TYPE_CHECKING:
     from models.train.trainer import TrainConfig
@@ -37,6 +37,26 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     if config.schedule == "poly":
         return float(config.lr * (1 - part) ** config.power)
     return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+
+
+def open_device(name: str) -> torch.device:
+    """A torch device by name, "cpu" or "cuda". Raises DeviceError where it is not here."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("device cuda asked for, but torch sees no CUDA device; use --device cpu")
+    if name not in ("cpu", "cuda"):
+        raise DeviceError(f"device {name!r}; expected cpu or cuda")
+    return torch.device(name)
+
+
+@torch.no_grad()
+def average_weights(average: nn.Module, network: nn.Module, ema: float, step: int) -> None:
+    """Move ``average`` towards ``network`` after ``step`` steps: a decay of ``ema``, less while there are few."""
+    decay = min(ema, (1 + step) / (10 + step))
+    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
 
 
 def parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from encoder_bridge.errors import ConfigError, DeviceError
+from encoder_bridge.errors import ConfigError
 from models.labels import CAMVID_CLASSES
 from models.train import data as td
 from models.train.architectures import ARCHITECTURES
@@ -23,10 +23,12 @@ from models.train.evaluate import Scores, evaluate, reduced_precision
 from models.train.optim import (
     OPTIMISERS,
     SCHEDULES,
+    average_weights,
     build_optimiser,
     changed_settings,
     deterministic,
     learning_rate,
+    open_device,
     start_from,
 )
 from models.train.sources import find_source
@@ -124,7 +126,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, options: LoopOptions) -> None:
         self.config, self.options = config, options
-        self.device = _device(options.device)
+        self.device = open_device(options.device)
         if options.threads:
             torch.set_num_threads(options.threads)
         options.out.mkdir(parents=True, exist_ok=True)
@@ -178,7 +180,7 @@ class Trainer:
         pending = pool.submit(self._draw, self.step + 1)
         loss = self._optimise(torch.from_numpy(images), torch.from_numpy(labels))
         self.step += 1
-        self._average()
+        average_weights(self.average, self.network, self.config.ema, self.step)
         return loss, pending
 
     def _optimise(self, images: Tensor, labels: Tensor) -> float:
@@ -207,15 +209,6 @@ class Trainer:
             value = _pixel_loss(full, labels, self.weights)
             total = total + value * (1.0 if index == 0 else AUXILIARY)
         return total
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
 
     def _housekeeping(self, loss: float, elapsed: float) -> None:
         options, config = self.options, self.config
@@ -275,11 +268,3 @@ def _pixel_loss(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     if scores.is_cuda:  # torch has a deterministic kernel for lists of scores, and none for maps of them
         scores, labels = scores.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
     return cross_entropy(scores, labels, weights, ignore_index=td.IGNORE)
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device cuda asked for, but torch sees no CUDA device; use --device cpu")
-    if name not in ("cpu", "cuda"):
-        raise DeviceError(f"device {name!r}; expected cpu or cuda")
-    return torch.device(name)

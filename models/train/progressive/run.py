@@ -24,7 +24,7 @@ mmcv_shim.install()
 import torch  # noqa: E402  (the shim says what is missing when torch is not there)
 from torch import nn  # noqa: E402
 
-from models.train.fitting import open_device  # noqa: E402
+from models.train.optim import open_device  # noqa: E402
 from models.train.progressive.sgd import Material, Pictures, Progress, SgdConfig, SgdTrainer  # noqa: E402
 
 Report = Callable[[dict[str, Any]], None]
