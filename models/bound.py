@@ -24,6 +24,7 @@ class BoundSession:
         device: "cpu" or "cuda"; never falls back from one to the other.
         threads: CPU threads inside an operator, None for ONNX Runtime's choice.
         name: what errors call the file, where it is not the user's own.
+        spinning: see ``open_session``.
 
     Attributes:
         metadata: the file's custom metadata.
@@ -31,9 +32,16 @@ class BoundSession:
     Raises ModelError or DeviceError.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        name: str | None = None,
+        spinning: bool = True,
+    ) -> None:
         self.name = name or str(path)
-        self._session = open_session(path, device, threads)
+        self._session = open_session(path, device, threads, spinning)
         self.inputs: Sequence[Any] = self._session.get_inputs()
         self.outputs: Sequence[Any] = self._session.get_outputs()
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map

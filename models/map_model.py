@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,16 @@ class MapModel:
 
     Args:
         path: ``.onnx`` file.
-        device, threads: as ``TaskModel``.
+        device: as ``TaskModel``.
+        threads: None is half the cores, as the encoder that the weights are for works at the same time.
 
     Raises ModelError for an unsuitable file, DeviceError where the device is not here.
     """
 
     def __init__(self, path: Path | str, device: str = "cpu", threads: int | None = None) -> None:
         self.path = Path(path)
-        self._session = BoundSession(self.path, device, threads)
+        threads = threads or max(1, (os.cpu_count() or 1) // 2)
+        self._session = BoundSession(self.path, device, threads, spinning=False)
         self.variant = self._session.metadata.get("mrdo.map", "")
         names = tuple(i.name for i in self._session.inputs)
         if self.variant not in VARIANTS or names != (*VARIANTS[self.variant], "qp") or len(self._session.outputs) != 1:

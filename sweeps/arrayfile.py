@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,35 @@ from encoder_bridge.atomic import replacing
 
 def write_frames(path: Path, frames: Iterable[NDArray[Any]]) -> int:
     """Write equal-shaped arrays as one (T, …) array; returns T. ``path`` appears when all are written."""
-    count, first = 0, None
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    count = 0
+    with writing_frames(path) as add:
         for frame in frames:
-            if first is None:
-                first = frame
-                _header(file, 0, first)
-            file.write(np.ascontiguousarray(frame, dtype=first.dtype).data)
+            add(frame)
             count += 1
-        if first is not None:
+    return count
+
+
+@contextmanager
+def writing_frames(path: Path) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """A function that adds one frame to an array like that of ``write_frames``; ``path`` appears at the end."""
+    first: list[NDArray[Any]] = []
+    count = 0
+    with replacing(path) as temporary, temporary.open("wb") as file:
+
+        def add(frame: NDArray[Any]) -> None:
+            nonlocal count
+            if not first:
+                first.append(frame)
+                _header(file, 0, frame)
+            file.write(np.ascontiguousarray(frame, dtype=first[0].dtype).data)
+            count += 1
+
+        yield add
+        if first:
             file.seek(0)
-            _header(file, count, first)
+            _header(file, count, first[0])
         else:
             np.save(file, np.empty((0,), dtype=np.float32))
-    return count
 
 
 def _header(file: Any, count: int, like: NDArray[Any]) -> None:

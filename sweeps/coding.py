@@ -28,7 +28,7 @@ from encoder_bridge.transform import resize_source
 from sweeps.arrayfile import read_frames
 from sweeps.candidates import CandidateJudge, Listener, OnFrame
 from sweeps.judges import JudgeMaker
-from sweeps.maps import MapMaker, MapTrack
+from sweeps.maps import LiveTrack, MapMaker, MapTrack
 from sweeps.pseudo import pseudo_labels
 from sweeps.scoring import match_planes
 from sweeps.workspace import Workspace
@@ -47,7 +47,8 @@ class Encoded:
         stream: the elementary stream.
         build: the encoder that made it.
         first_pass_s: seconds of the plain encode a map was computed from; 0 without one.
-        map_s: seconds spent on the map, networks included; 0 without one.
+        map_s: seconds spent on the map before the encode, networks included; 0 without one, and where it was computed
+            inside the encode, whose seconds then hold it.
         judging: what judging candidates cost, see ``CandidateJudge.summary``; empty without any.
         track: the side information; None without a map.
     """
@@ -94,12 +95,13 @@ class Coder:
         encoder.check(config, coded.format)
         path = self.workspace.stream(self.identity(source, config, build), encoder.suffix)
         first = self._first_pass(source, config)
-        track = self._track(source, first, config)
         kept = _load(path) if on_frame is None else None
+        track = self._track(source, first, config, inside=kept is None)
         if kept is None:
             kept = self._encode(coded, _Sides(config, track), first, path, on_frame)
             _save(*kept)
         stream, judging = kept
+        track = track.kept() if isinstance(track, LiveTrack) else track
         times = (0.0 if first is None else first.encode_s, 0.0 if track is None else track.seconds)
         return Encoded(stream, build, *times, judging, track)
 
@@ -140,14 +142,19 @@ class Coder:
             return self.encode(source, first_pass(config, max(0, coarsest_step(config.ctu)))).stream
         return None
 
-    def _track(self, source: FrameSource, first: Bitstream | None, config: CodingConfig) -> MapTrack | None:
+    def _track(
+        self, source: FrameSource, first: Bitstream | None, config: CodingConfig, inside: bool
+    ) -> MapTrack | LiveTrack | None:
+        """Maps, computed now, or ``inside`` the encode where that can be."""
         if config.map is None:
             return None
-        if first is None or not self._maker.needs_first_pass(config.map):
-            identity = {"input": source.digest(), "scale": config.scale}
-            return self._maker.track(source, None, config, identity, self.workspace, self.reporter)
-        identity = {"first_pass": first.path.name}
-        return self._maker.track(source, first.path, config, identity, self.workspace, self.reporter)
+        own = first if self._maker.needs_first_pass(config.map) else None
+        identity: dict[str, object] = {"input": source.digest(), "scale": config.scale}
+        if own is not None:
+            identity = {"first_pass": own.path.name}
+        live = self._maker.live(source.format, config, identity, self.workspace) if inside else None
+        decoded = None if own is None else own.path
+        return live or self._maker.track(source, decoded, config, identity, self.workspace, self.reporter)
 
     def _encode(
         self, coded: FrameSource, sides: _Sides, first: Bitstream | None, path: Path, on_frame: OnFrame | None
@@ -206,10 +213,14 @@ class _Sides:
     """What an encoder is told of each frame: the map's part and the candidates."""
 
     config: CodingConfig
-    track: MapTrack | None
+    track: MapTrack | LiveTrack | None
 
-    def info(self, index: int, mask: NDArray[np.uint16] | None = None) -> SideInfo | None:
-        side = None if self.track is None else self.track.side_info(index)
+    def follow(self, source: FrameSource) -> Generator[tuple[Frame, SideInfo | None]]:
+        """Each frame and the map's part."""
+        return ((frame, None) for frame in source) if self.track is None else self.track.follow(source)
+
+    def with_candidates(self, side: SideInfo | None, mask: NDArray[np.uint16] | None) -> SideInfo | None:
+        """The map's part and the candidates."""
         spec = self.config.ctu
         if spec is None:
             return side
@@ -301,10 +312,11 @@ def _feed(
 ) -> Generator[tuple[Frame, SideInfo | None]]:
     """Frames and what is told of them; the judge knows a frame before the encoder can ask about it."""
     bases = iter(()) if judging is None or judging.base is None else iter(judging.base)
-    for frame in source:
-        mask = None if judging is None else _open(judging, frame, source.format, next(bases, None))
-        yield frame, sides.info(frame.index, mask)
-        advance(1)
+    with closing(sides.follow(source)) as followed:
+        for frame, side in followed:
+            mask = None if judging is None else _open(judging, frame, source.format, next(bases, None))
+            yield frame, sides.with_candidates(side, mask)
+            advance(1)
 
 
 def _open(judging: _Judging, frame: Frame, fmt: VideoFormat, coded: Frame | None) -> NDArray[np.uint16] | None:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,14 +22,14 @@ from encoder_bridge.console import Reporter
 from encoder_bridge.decode import decode_stream
 from encoder_bridge.encoder import SideInfo
 from encoder_bridge.errors import ConfigError, ModelError
-from encoder_bridge.frames import FrameSource, Plane, VideoFormat
+from encoder_bridge.frames import Frame, FrameSource, Plane, VideoFormat
 from models import map_model_path
 from models.gradient import GradientModel
 from models.map_model import MapModel
 from models.task_model import TaskModel
 from rdo_metrics.maps import LearnedMap, Map, MapContext, make_map
 from rdo_metrics.weights import QP_BLOCK, WEIGHT_BLOCK, grid_shape, interpolate_maps, side_info
-from sweeps.arrayfile import read_frames, write_frames
+from sweeps.arrayfile import read_frames, write_frames, writing_frames
 from sweeps.scoring import match_planes
 from sweeps.workspace import Workspace, digest_of
 
@@ -46,7 +46,7 @@ class MapTrack:
         config: strength, clip, group and the rest.
         size: (H, W) of the coded picture in luma samples.
         block: grid of the weights, 16 or 8.
-        seconds: what the maps took to compute, networks included.
+        seconds: what the maps took before the encode, networks included; 0 where they were computed inside it.
     """
 
     raw: NDArray[Any]
@@ -59,6 +59,11 @@ class MapTrack:
         """What the encoder is told about frame ``index`` (display order)."""
         return side_info(self._weights(index), self.config, self.size, block=self.block)
 
+    def follow(self, source: FrameSource) -> Generator[tuple[Frame, SideInfo | None]]:
+        """Each frame of the coded video and what the encoder is told about it."""
+        for frame in source:
+            yield frame, self.side_info(frame.index)
+
     def _weights(self, index: int) -> NDArray[np.float32]:
         n = self.config.interval
         before = min(index // n, len(self.raw) - 1)
@@ -66,6 +71,36 @@ class MapTrack:
         weights = interpolate_maps(keys, index)
         expected = grid_shape(*self.size, self.block)
         return weights if weights.shape == expected else _resample(weights, expected)
+
+
+@dataclass(frozen=True)
+class LiveTrack:
+    """Maps of a video that are computed as its frames pass on their way to the encoder: nothing is read twice.
+
+    Attributes:
+        weights: raw weights of one frame.
+        path: where they are kept once the last frame has passed.
+        config, size, block: as ``MapTrack``.
+    """
+
+    weights: Callable[[Frame], NDArray[np.float32]]
+    path: Path
+    config: MapConfig
+    size: tuple[int, int]
+    block: int
+
+    def follow(self, source: FrameSource) -> Generator[tuple[Frame, SideInfo | None]]:
+        """Each frame of the coded video and what the encoder is told about it."""
+        with writing_frames(self.path) as add:
+            for frame in source:
+                raw = self.weights(frame)
+                add(raw)
+                yield frame, side_info(raw, self.config, self.size, block=self.block)
+        _write_seconds(self.path, 0.0)
+
+    def kept(self) -> MapTrack:
+        """The same maps, from the disk."""
+        return MapTrack(read_frames(self.path), self.config, self.size, self.block, 0.0)
 
 
 def _resample(weights: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -157,25 +192,50 @@ class MapMaker:
             identity: what determines the first pass.
         """
         assert config.map is not None
-        made, block = self.map(config.map), WEIGHT_BLOCK if config.map.weights else QP_BLOCK
-        whole = {
-            **identity,
-            "driver": self.identity(config.map),
-            "map": [config.map.name, config.map.sigma, config.map.interval, block],
-        }
-        if isinstance(made, LearnedMap):
-            whole["qp"] = operating_point(config)
-        path = workspace.map(whole)
+        made, block = self.map(config.map), _block(config.map)
+        path = self._path(config, identity, workspace)
         if not path.exists():
             began = time.monotonic()
             with reporter.task(f"map {config.map.name}", source.frame_count) as advance:
-                qp = operating_point(config) + self.probe(config.map)
                 shots = self._shots(source, first_pass, config.map.interval, advance)
-                contexts = (self._context(*shot, made, block, qp) for shot in shots)
+                contexts = (self._context(*shot, made, block, self._qp(config)) for shot in shots)
                 write_frames(path, (made.weights(context) for context in contexts))
             _write_seconds(path, time.monotonic() - began)
         size = _coded_size(source.format, config.scale)
         return MapTrack(read_frames(path), self.resolved(config.map), size, block, _read_seconds(path))
+
+    def live(
+        self, fmt: VideoFormat, config: CodingConfig, identity: Mapping[str, object], workspace: Workspace
+    ) -> LiveTrack | None:
+        """Maps computed while encoding; None where they are kept already, or need more than the frame at hand.
+
+        Args:
+            fmt: the source's.
+            config, identity: as ``track``.
+        """
+        assert config.map is not None
+        path = self._path(config, identity, workspace)
+        ahead = self.needs_first_pass(config.map) or config.map.interval > 1 or config.scale != 1
+        if ahead or path.exists():
+            return None
+        made, block, qp = self.map(config.map), _block(config.map), self._qp(config)
+
+        def weights(frame: Frame) -> NDArray[np.float32]:
+            return made.weights(self._context(frame.index, _Shot(frame.planes, fmt), None, made, block, qp))
+
+        return LiveTrack(weights, path, self.resolved(config.map), (fmt.height, fmt.width), block)
+
+    def _path(self, config: CodingConfig, identity: Mapping[str, object], workspace: Workspace) -> Path:
+        assert config.map is not None
+        named = [config.map.name, config.map.sigma, config.map.interval, _block(config.map)]
+        whole = {**identity, "driver": self.identity(config.map), "map": named}
+        if isinstance(self.map(config.map), LearnedMap):
+            whole["qp"] = operating_point(config)
+        return workspace.map(whole)
+
+    def _qp(self, config: CodingConfig) -> float:
+        assert config.map is not None
+        return operating_point(config) + self.probe(config.map)
 
     def _shots(
         self, source: FrameSource, first_pass: Path | None, interval: int, advance: Any
@@ -239,6 +299,10 @@ class _Shot:
         if reduction == 1:
             return planes_to_rgb(self.planes, self.format)
         return reduced_rgb(self.planes, self.format)
+
+
+def _block(config: MapConfig) -> int:
+    return WEIGHT_BLOCK if config.weights else QP_BLOCK
 
 
 def operating_point(config: CodingConfig) -> float:

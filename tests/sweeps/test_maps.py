@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from encoder_bridge.config import CodingConfig, MapConfig
 from encoder_bridge.console import Reporter
 from encoder_bridge.errors import ConfigError, MetricInputError
+from models import default_model_path
 from models.scenes import SceneConfig, SceneSource
+from models.task_model import TaskModel
 from sweeps.maps import MapMaker, MapTrack
 from sweeps.workspace import Workspace
 
@@ -69,3 +72,35 @@ def test_what_a_file_says_names_its_map(tmp_path: Path):
         identities.append(MapMaker(None).identity(MapConfig(str(tmp_path / "m.npy"))))
     assert len(set(identities)) == 2
     assert json.dumps(identities)
+
+
+def test_maps_made_while_encoding_are_those_made_before(tmp_path: Path):
+    source, say = SceneSource(SceneConfig(96, 80, 3)), Reporter()
+    config = CodingConfig(qp=30, rdo="map", map=MapConfig("learned"))
+    maker, before, beside = MapMaker(None), Workspace(tmp_path / "a"), Workspace(tmp_path / "b")
+    made = maker.track(source, None, config, {}, before, say)
+    live = maker.live(source.format, config, {}, beside)
+    assert live is not None and maker.live(source.format, config, {}, before) is None
+    followed = [(frame.index, side.qp_offset) for frame, side in live.follow(source)]
+    assert [index for index, _ in followed] == [0, 1, 2]
+    for index, offset in followed:
+        assert np.array_equal(offset, made.side_info(index).qp_offset)
+    assert np.array_equal(live.kept().raw, made.raw)
+
+
+def test_maps_of_an_encode_that_is_given_up_leave_nothing(tmp_path: Path):
+    source = SceneSource(SceneConfig(96, 80, 3))
+    config = CodingConfig(qp=30, rdo="map", map=MapConfig("learned"))
+    live = MapMaker(None).live(source.format, config, {}, Workspace(tmp_path))
+    assert live is not None
+    following = live.follow(source)
+    next(following)
+    following.close()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("settings", [{"interval": 2}, {"name": "kl"}])
+def test_maps_that_look_ahead_are_made_before(tmp_path: Path, settings: dict[str, Any]):
+    config = CodingConfig(qp=30, rdo="map", map=MapConfig(**{"name": "learned", **settings}))
+    maker = MapMaker(TaskModel(default_model_path()))
+    assert maker.live(SceneSource(SceneConfig(96, 80, 3)).format, config, {}, Workspace(tmp_path)) is None
