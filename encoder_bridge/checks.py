@@ -127,7 +127,7 @@ def _usable(info: BuildInfo, flag: str) -> tuple[bool, str]:
         toolchain.plugin_path(info)
     except BridgeError as error:
         return False, str(error)
-    if info.patch_hash != toolchain.patch_hash():
+    if info.patch_hash != toolchain.current_patch(info):
         return True, f"built from other patches ({info.patch_hash}); to renew: mrdo build x265{flag} --force"
     return True, ""
 

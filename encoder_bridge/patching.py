@@ -25,16 +25,19 @@ def patch_texts(name: str) -> dict[str, bytes]:
     return {entry.name: entry.read_bytes() for entry in _sorted(folder) if entry.name.endswith(".patch")}
 
 
-def hook_sources() -> dict[str, bytes]:
-    """Our own C and C++ files, by name."""
+def hook_sources(name: str) -> dict[str, bytes]:
+    """Our own C and C++ files for one encoder ("x265-3.5"), by name: those for all and those of its family."""
     folder = files("encoder_bridge") / "hook"
-    return {entry.name: entry.read_bytes() for entry in _sorted(folder) if entry.name.endswith(_HOOK_SOURCES)}
+    own = folder / name.partition("-")[0]
+    entries = [*folder.iterdir(), *(own.iterdir() if own.is_dir() else ())]
+    sources = {entry.name: entry.read_bytes() for entry in entries if entry.name.endswith(_HOOK_SOURCES)}
+    return dict(sorted(sources.items()))
 
 
 def patch_hash(name: str) -> str:
     """First 16 hex digits of the SHA-256 over an encoder's patches and the hook sources."""
     digest = hashlib.sha256()
-    for file, content in (*patch_texts(name).items(), *hook_sources().items()):
+    for file, content in (*patch_texts(name).items(), *hook_sources(name).items()):
         digest.update(f"{file} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:_HASH_DIGITS]
 

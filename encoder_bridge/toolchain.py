@@ -7,24 +7,24 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
 import platformdirs
 
+import patches
 from encoder_bridge import patching
 from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.errors import BuildError, ConfigError, ToolNotFoundError
-from encoder_bridge.source_package import Progress, SourcePackage, unpack_source
+from encoder_bridge.source_package import Progress, unpack_source
+from encoder_bridge.tools import TOOLS, Build, Recipe, Tool
 
 PLUGIN_NAME = "bridge_plugin.so"
 
-_X265 = SourcePackage("x265-3.5", "x265", "x265_3.5.orig.tar.gz", "x265_3.5")
-_PACKAGES = {"x265": _X265}
-_NEEDED = {"cmake": "cmake", "make": "make", "g++": "g++", "cc": "gcc", "nasm": "nasm"}
-_CMAKE_ARGS = ("-DCMAKE_BUILD_TYPE=Release", "-DENABLE_SHARED=OFF", "-DCMAKE_POLICY_VERSION_MINIMUM=3.5")
 _PLUGIN_SOURCES = ("bridge_plugin.c", "bridge_socket.c")
 _PLUGIN_FLAGS = ("-std=gnu99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread")
+_HOOK = re.compile(r"MRDO_HOOK abi=(\d+) patch=(\w+) depth=\d+")
 _TAIL_LINES = 12
 _VERSION_TIMEOUT_S = 20
 
@@ -34,9 +34,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MRDO_CACHE") or platformdirs.user_cache_dir("machine-rdo"))
 
 
-def patch_hash(name: str = "x265") -> str:
+def patch_hash(name: str = "x265-3.5") -> str:
     """First 16 hex digits of the SHA-256 over the patches and hook sources this package would build with."""
-    return patching.patch_hash(_package(name).name)
+    return patching.patch_hash(name)
 
 
 def build(
@@ -46,60 +46,75 @@ def build(
     progress: Progress | None = None,
     plain: bool = False,
     force: bool = False,
+    version: str | None = None,
 ) -> BuildInfo:
     """Build an encoder into the user's cache, or find the build already there.
 
     Args:
-        name: "x265".
+        name: registered tool with a recipe, as "x265".
         depth: coding depth, 8 or 10.
-        source: archive or unpacked tree; None takes ``MRDO_X265_SOURCE`` or the distribution's source package.
+        source: archive or unpacked tree; None takes ``MRDO_<NAME>_SOURCE`` or the distribution's source package.
         progress: called with one line per step.
         plain: leave our hook out, for comparisons.
         force: build even if there is a build.
+        version: of the recipe; None is the first whose source is to be had.
 
     Raises BuildError naming what is missing or with the end of the log; ConfigError for another name or depth.
     """
-    package = _package(name)
-    if depth not in (8, 10):
-        raise ConfigError(f"{name}: bit depth {depth}; expected 8 or 10")
-    tell = progress or (lambda line: None)
-    folder = _build_folder(package, depth, plain)
+    tool = _buildable(name)
+    place = source or _source_from_env(name)
+    recipe = _recipe(tool, version, place, progress or (lambda line: None))
+    if recipe.depths and depth not in recipe.depths:
+        raise ConfigError(f"{name}: bit depth {depth}; expected {' or '.join(map(str, recipe.depths))}")
+    folder = _build_folder(recipe, depth, plain)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.with_name(folder.name + ".lock")):
             if force or not (folder / name).is_file():
-                _check_tools()
-                _build_into(folder, package, depth, source or _source_from_env(name), tell, plain)
+                _check_tools(recipe)
+                _build_into(folder, tool, recipe, depth, place, progress or (lambda line: None), plain)
     except OSError as error:
         raise BuildError(
             f"cannot write to {folder.parent}: {error.strerror}; set MRDO_CACHE to another folder"
         ) from error
-    return probe(folder / name)
+    return probe(folder / name, name)
 
 
 def find(name: str, depth: int = 8) -> BuildInfo:
-    """The encoder to use at a depth: the one ``MRDO_X265`` names, our build in the cache, or any on the PATH.
+    """The program to use at a depth; see ``Tool`` for where it is looked for.
 
     Raises ToolNotFoundError with the command that brings it.
     """
-    package = _package(name)
-    wanted = os.environ.get(f"MRDO_{name.upper()}")
-    if wanted:
-        info = probe(Path(shutil.which(wanted) or wanted))
-        if depth not in info.depth:
-            raise ToolNotFoundError(
-                f"MRDO_{name.upper()}={wanted} codes {_depths(info)} bit, not {depth}; {_fix(name, depth)}"
-            )
-        return info
-    built = _build_folder(package, depth, plain=False) / name
-    if built.is_file():
-        return probe(built)
-    on_path = shutil.which(name)
-    if on_path is not None:
-        info = probe(Path(on_path))
+    tool = TOOLS.get(name)
+    for variable in (f"MRDO_{name.upper()}_HOOKED", f"MRDO_{name.upper()}"):
+        wanted = os.environ.get(variable)
+        if wanted:
+            info = probe(Path(shutil.which(wanted) or wanted), name)
+            if depth not in info.depth:
+                raise ToolNotFoundError(
+                    f"{variable}={wanted} codes {_depths(info)} bit, not {depth}; {tool.fix(depth)}"
+                )
+            return info
+    for recipe in tool.recipes:
+        built = _build_folder(recipe, depth, plain=False) / name
+        if built.is_file():
+            return probe(built, name)
+    for on_path in filter(None, map(shutil.which, tool.programs)):
+        info = probe(Path(on_path), name)
         if depth in info.depth:
             return info
-    raise ToolNotFoundError(f"no {name} that codes {depth} bit; {_fix(name, depth)}")
+    raise ToolNotFoundError(f"no {tool.title} that codes {depth} bit; {tool.fix(depth)}")
+
+
+def find_hooked(name: str, depth: int, rdo: str) -> BuildInfo:
+    """As ``find``, for a configuration that needs our hook. Raises ToolNotFoundError where the program has none."""
+    info, tool = find(name, depth), TOOLS.get(name)
+    if not info.hooked:
+        raise ToolNotFoundError(
+            f"{info.path}: {tool.title} {info.version} has no machine-rdo hook, needed for --rdo {rdo}; "
+            f"{tool.fix(depth)}"
+        )
+    return info
 
 
 def plugin_path(info: BuildInfo) -> Path:
@@ -107,36 +122,63 @@ def plugin_path(info: BuildInfo) -> Path:
     wanted = os.environ.get("MRDO_BRIDGE_PLUGIN")
     path = Path(wanted) if wanted else Path(info.path).resolve().parent / PLUGIN_NAME
     if not path.is_file():
-        raise ToolNotFoundError(f"no plugin at {path}; {_fix(info.name, info.depth[0])}")
+        raise ToolNotFoundError(f"no plugin at {path}; {TOOLS.get(info.name).fix(info.depth[0])}")
     return path
 
 
-def probe(binary: Path) -> BuildInfo:
-    """What an x265 binary says of itself. Raises ToolNotFoundError when it cannot be run or is no x265."""
-    fix = "run: mrdo build x265"
+def probe(binary: Path, name: str = "x265") -> BuildInfo:
+    """What a program says of itself. Raises ToolNotFoundError when it cannot be run or is another program."""
+    tool = TOOLS.get(name)
     try:
-        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_S)
+        done = subprocess.run(
+            [binary, *tool.arguments],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=_VERSION_TIMEOUT_S,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolNotFoundError(f"cannot run {binary}: {error}; {fix}") from error
+        raise ToolNotFoundError(f"cannot run {binary}: {error}; {tool.fix()}") from error
     text = done.stdout + done.stderr
-    version = re.search(r"HEVC encoder version (\S+)", text)
+    version = re.search(tool.version, text)
     if version is None:
-        raise ToolNotFoundError(f"{binary} does not look like x265: {text.strip()[:120]!r}; {fix}")
-    depth = tuple(sorted({int(bits) for bits in re.findall(r"\b(8|10|12)bit", text)})) or (8,)
-    hook = re.search(r"MRDO_HOOK abi=(\d+) patch=(\w+) depth=\d+", text)
+        raise ToolNotFoundError(f"{binary} does not look like {tool.title}: {text.strip()[:120]!r}; {tool.fix()}")
+    hook = _HOOK.search(text)
     abi, digest = (int(hook[1]), hook[2]) if hook else (0, "")
-    return BuildInfo("x265", version[1], str(binary), hook is not None, abi, digest, depth)
+    return BuildInfo(name, version[1], str(binary), hook is not None, abi, digest, tool.depths(text))
 
 
-def _package(name: str) -> SourcePackage:
-    if name not in _PACKAGES:
-        raise ConfigError(f"no build for {name!r}; known: {', '.join(_PACKAGES)}")
-    return _PACKAGES[name]
+def current_patch(info: BuildInfo) -> str:
+    """Patch hash that a build of that version would get now, "" for a program without patches of ours."""
+    number = re.match(r"\d+(\.\d+)*", info.version)
+    name = f"{info.name}-{number[0]}" if number else ""
+    return patching.patch_hash(name) if name in patches.ORIGINALS else ""
 
 
-def _build_folder(package: SourcePackage, depth: int, plain: bool) -> Path:
-    kind = "plain" if plain else patching.patch_hash(package.name)
-    return cache_folder() / f"{package.name}-{kind}-{depth}bit"
+def _buildable(name: str) -> Tool:
+    known = [key for key in TOOLS if TOOLS.get(key).recipes]
+    if name in TOOLS and not TOOLS.get(name).recipes:
+        raise ConfigError(f"no build for {name!r}: {TOOLS.get(name).advice}")
+    if name not in known:
+        raise ConfigError(f"no build for {name!r}; known: {', '.join(known)}")
+    return TOOLS.get(name)
+
+
+def _recipe(tool: Tool, version: str | None, source: Path | None, progress: Progress) -> Recipe:
+    """The version to build: the one asked for, the one a given source is, or the first."""
+    if version is None:
+        return tool.recipes[0]
+    for recipe in tool.recipes:
+        if recipe.name == f"{tool.name}-{version}":
+            return recipe
+    known = ", ".join(recipe.name.removeprefix(f"{tool.name}-") for recipe in tool.recipes)
+    raise ConfigError(f"{tool.name}: version {version!r}; expected {known}")
+
+
+def _build_folder(recipe: Recipe, depth: int, plain: bool) -> Path:
+    kind = "plain" if plain or recipe.hook is None else patching.patch_hash(recipe.name)
+    return cache_folder() / "-".join([recipe.name, kind, *([f"{depth}bit"] if recipe.depths else [])])
 
 
 def _source_from_env(name: str) -> Path | None:
@@ -144,34 +186,28 @@ def _source_from_env(name: str) -> Path | None:
     return Path(value) if value else None
 
 
-def _fix(name: str, depth: int) -> str:
-    return f"run: mrdo build {name}{'' if depth == 8 else f' --depth {depth}'}"
-
-
 def _depths(info: BuildInfo) -> str:
     return "+".join(map(str, info.depth))
 
 
-def _check_tools() -> None:
-    missing = [package for tool, package in _NEEDED.items() if shutil.which(tool) is None]
+def _check_tools(recipe: Recipe) -> None:
+    missing = [package for tool, package in recipe.needed.items() if shutil.which(tool) is None]
     if missing:
         raise BuildError(f"building needs {', '.join(missing)}; run: apt install {' '.join(missing)}")
 
 
 def _build_into(
-    folder: Path, package: SourcePackage, depth: int, source: Path | None, progress: Progress, plain: bool
+    folder: Path, tool: Tool, recipe: Recipe, depth: int, source: Path | None, progress: Progress, plain: bool
 ) -> None:
     """Build in a folder of its own and rename what came out: a build is there whole or not at all."""
     failed_log = folder.with_name(folder.name + ".failed.log")
     with tempfile.TemporaryDirectory(prefix=".build-", dir=folder.parent) as place:
         work = Path(place)
-        log = work / "build.log"
+        log, result = work / "build.log", work / "result"
         try:
-            tree = unpack_source(package, source, folder.parent, work, progress)
-            result = work / "result"
+            tree = unpack_source(recipe.source, source, folder.parent, work, progress)
             result.mkdir()
-            _compile(tree, package, depth, plain, log, progress)
-            _collect(tree, package, plain, result, log)
+            _compile(tree, tool, recipe, depth, plain, result, log, progress)
         except BuildError:
             if log.is_file():
                 shutil.copy(log, failed_log)
@@ -183,31 +219,28 @@ def _build_into(
     failed_log.unlink(missing_ok=True)
 
 
-def _compile(tree: Path, package: SourcePackage, depth: int, plain: bool, log: Path, progress: Progress) -> None:
-    flags: tuple[str, ...] = ()
-    if not plain:
-        patching.apply_patches(tree, package.name)
-        for name, content in patching.hook_sources().items():
-            (tree / "source/encoder" / name).write_bytes(content)
-        flags = (f"-DCMAKE_CXX_FLAGS=-DMRDO_PATCH_HASH={patching.patch_hash(package.name)}",)
-    objects = tree / "objects"
-    objects.mkdir()
-    high = (f"-DHIGH_BIT_DEPTH={'ON' if depth > 8 else 'OFF'}",)
-    what = f"{package.package} {depth} bit{' without hook' if plain else ''}"
-    progress(f"configuring {what}")
-    _logged(["cmake", *_CMAKE_ARGS, *high, *flags, str(tree / "source")], objects, log)
+def _compile(
+    tree: Path, tool: Tool, recipe: Recipe, depth: int, plain: bool, result: Path, log: Path, progress: Progress
+) -> None:
+    hooked = not plain and recipe.hook is not None
+    digest = patching.patch_hash(recipe.name) if hooked else ""
+    if hooked and recipe.hook is not None:
+        patching.apply_patches(tree, recipe.name)
+        for name, content in patching.hook_sources(recipe.name).items():
+            (tree / recipe.hook / name).write_bytes(content)
+    what = " ".join([tool.name, *([f"{depth} bit"] if recipe.depths else []), *(["without hook"] if plain else [])])
     progress(f"compiling {what}")
-    jobs = str(len(os.sched_getaffinity(0)))
-    _logged(["make", "-j", jobs, "cli"], objects, log, lambda percent: progress(f"compiling {what}: {percent} %"))
 
+    def run(command: Sequence[str], folder: Path, percent: bool = False) -> None:
+        tell: Progress | None = (lambda value: progress(f"compiling {what}: {value} %")) if percent else None
+        _logged(list(command), folder, log, tell)
 
-def _collect(tree: Path, package: SourcePackage, plain: bool, result: Path, log: Path) -> None:
-    for name in (package.package, f"lib{package.package}.a"):
-        shutil.copy(tree / "objects" / name, result / name)
-    if not plain:
-        hook = tree / "source/encoder"
-        sources = [str(hook / name) for name in _PLUGIN_SOURCES]
-        _logged(["cc", *_PLUGIN_FLAGS, "-o", str(result / PLUGIN_NAME), *sources], hook, log)
+    jobs = len(os.sched_getaffinity(0))
+    recipe.make(Build(tree, result, depth, not hooked, digest, jobs, run))
+    if hooked and recipe.hook is not None:
+        place = tree / recipe.hook
+        sources = [str(place / name) for name in _PLUGIN_SOURCES]
+        run(["cc", *_PLUGIN_FLAGS, "-o", str(result / PLUGIN_NAME), *sources], place)
 
 
 def _logged(command: list[str], folder: Path, log: Path, on_percent: Progress | None = None) -> None:

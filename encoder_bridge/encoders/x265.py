@@ -5,19 +5,20 @@ Odd sizes are coded with the last column or row repeated (see ``padding``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 from encoder_bridge import toolchain
 from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CandidateConfig, CodingConfig, RunOptions
 from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, Judge, SideInfo
-from encoder_bridge.errors import ConfigError, EncoderError, EncoderTimeout, PluginError, ToolNotFoundError
+from encoder_bridge.errors import ConfigError
 from encoder_bridge.frames import Frame, VideoFormat
-from encoder_bridge.host import EXIT_STATUS, PluginHost
+from encoder_bridge.hosted import HostedRun, Publish
 from encoder_bridge.padding import pad_frame, padded_format
-from encoder_bridge.process import Buffer, PipeResult, run_piped
+from encoder_bridge.process import Buffer
 from encoder_bridge.wire import GROUP_CTU
 from encoder_bridge.y4m import y4m_frame, y4m_header
 
@@ -65,13 +66,9 @@ class X265:
 
     def build_info(self, config: CodingConfig) -> BuildInfo:
         """The binary that would run; a hooked one when the configuration needs the plugin."""
-        info = toolchain.find("x265", config.bit_depth)
-        if (config.rdo != "psnr" or config.neutral) and not info.hooked:
-            raise ToolNotFoundError(
-                f"{info.path}: x265 {info.version} has no machine-rdo hook, needed for --rdo {config.rdo}; "
-                f"run: mrdo build x265{'' if config.bit_depth == 8 else f' --depth {config.bit_depth}'}"
-            )
-        return info
+        if config.rdo != "psnr" or config.neutral:
+            return toolchain.find_hooked("x265", config.bit_depth, config.rdo)
+        return toolchain.find("x265", config.bit_depth)
 
     def ctu_size(self, config: CodingConfig) -> int:
         """64, or 32 with the fastest presets, unless ``--ctu`` says otherwise."""
@@ -130,72 +127,20 @@ class X265:
         self.check(config, fmt)
         build = self.build_info(config)
         command = self.command(config, fmt, options, build.path)
-        counter = _Counter()
         with replacing(output) as temporary, temporary.open("wb") as sink:
-            if config.rdo == "psnr" and not config.neutral:
-                feed = _feed(frames, fmt, None, counter)
-                result = run_piped(command, feed, sink, timeout_s=options.timeout_s, fatal=_FATAL)
-            else:
-                result = _run_hosted(command, frames, fmt, config, options, build, sink, counter, judge)
-            _verify(command, result, counter)
-        return Bitstream(output, self.codec, result.written * 8, counter.frames, result.seconds)
+            run = HostedRun(command, build, config, options, judge, _quant_group(config), _FATAL)
+            result = run(partial(_feed, frames, fmt), sink)
+            result.verify(command)
+        return Bitstream(output, self.codec, result.written * 8, result.frames, result.seconds)
 
 
-class _Counter:
-    frames = 0
-
-
-def _feed(
-    frames: Iterable[tuple[Frame, SideInfo | None]], fmt: VideoFormat, host: PluginHost | None, counter: _Counter
-) -> Iterator[Buffer]:
+def _feed(frames: Iterable[tuple[Frame, SideInfo | None]], fmt: VideoFormat, publish: Publish) -> Iterator[Buffer]:
     """Y4M bytes; each frame's side information is published before the encoder can ask for it."""
     coded = padded_format(fmt)
     yield y4m_header(coded)
     for frame, side in frames:
-        if host is not None:
-            host.publish(frame.index, side)
-        counter.frames += 1
+        publish(frame.index, side)
         yield from y4m_frame(frame if coded is fmt else pad_frame(frame, coded))
-    if host is not None:
-        host.finish(counter.frames)
-
-
-def _run_hosted(
-    command: Sequence[str],
-    frames: Iterable[tuple[Frame, SideInfo | None]],
-    fmt: VideoFormat,
-    config: CodingConfig,
-    options: RunOptions,
-    build: BuildInfo,
-    sink: BinaryIO,
-    counter: _Counter,
-    judge: Judge | None,
-) -> PipeResult:
-    with PluginHost(
-        toolchain.plugin_path(build),
-        quant_group=_quant_group(config),
-        judge=judge,
-        wants_ctus=judge is not None,
-        judge_timeout_s=options.timeout_s,
-    ) as host:
-        feed = _feed(frames, fmt, host, counter)
-        try:
-            return run_piped(
-                command,
-                feed,
-                sink,
-                env=host.env(),
-                timeout_s=options.timeout_s,
-                alive=lambda: _alive(host),
-                fatal=_FATAL,
-            )
-        except EncoderTimeout:
-            raise
-        except EncoderError as error:
-            host.check()
-            if error.returncode == EXIT_STATUS:
-                raise PluginError(_plugin_message(error)) from error
-            raise
 
 
 def _quant_group(config: CodingConfig) -> int:
@@ -203,11 +148,6 @@ def _quant_group(config: CodingConfig) -> int:
         return config.map.group
     varies = config.ctu is not None and any(candidate.delta_qp for candidate in config.ctu.candidates)
     return GROUP_CTU if varies else 0
-
-
-def _alive(host: PluginHost) -> object:
-    host.check()
-    return host.progress()
 
 
 def _check_candidates(config: CodingConfig, ctu: CandidateConfig) -> None:
@@ -221,16 +161,6 @@ def _check_candidates(config: CodingConfig, ctu: CandidateConfig) -> None:
             f"x265: candidates with CUs of {largest} and preset {config.preset}, whose CTUs are 32x32; "
             "expected 32, 16 or 8"
         )
-
-
-def _plugin_message(error: EncoderError) -> str:
-    said = [line.partition("mrdo: error:")[2].strip() for line in error.stderr_tail if "mrdo: error:" in line]
-    return f"x265 stopped because of its plugin: {said[-1] if said else error}"
-
-
-def _verify(command: Sequence[str], result: PipeResult, counter: _Counter) -> None:
-    if counter.frames and not result.written:
-        raise EncoderError(command, 0, result.stderr, reason=f"read {counter.frames} frames and wrote no stream")
 
 
 def _rate_args(config: CodingConfig) -> tuple[str, ...]:

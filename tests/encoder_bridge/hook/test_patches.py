@@ -13,8 +13,10 @@ import patches
 from encoder_bridge import patching, toolchain
 from encoder_bridge.errors import BuildError
 from encoder_bridge.source_package import unpack_source, write_source_entries
+from encoder_bridge.tools.x265 import X265
 
 NAME = "x265-3.5"
+SOURCE = X265.recipes[0].source
 TEXTS = patching.patch_texts(NAME)
 
 
@@ -77,7 +79,7 @@ def test_our_applier_agrees_with_patch(tmp_path):
     trees = []
     for name in ("ours", "theirs"):
         (tmp_path / name).mkdir()
-        trees.append(unpack_source(toolchain._X265, archive, tmp_path, tmp_path / name, print))
+        trees.append(unpack_source(SOURCE, archive, tmp_path, tmp_path / name, print))
     patching.apply_patches(trees[0], NAME)
     for text in TEXTS.values():
         subprocess.run(["patch", "-p1", "-s", "-d", trees[1]], input=text, check=True)
@@ -96,9 +98,9 @@ def test_a_wrong_archive_is_refused(tmp_path):
     wrong = tmp_path / "x265.tar.gz"
     wrong.write_bytes(b"something else")
     with pytest.raises(BuildError, match=r"has SHA-256 .*; expected e70a3335"):
-        unpack_source(toolchain._X265, wrong, tmp_path, tmp_path, print)
+        unpack_source(SOURCE, wrong, tmp_path, tmp_path, print)
     with pytest.raises(BuildError, match="does not exist"):
-        unpack_source(toolchain._X265, tmp_path / "gone.tar.gz", tmp_path, tmp_path, print)
+        unpack_source(SOURCE, tmp_path / "gone.tar.gz", tmp_path, tmp_path, print)
 
 
 def test_source_entries_follow_the_systems_own(tmp_path):
