@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -12,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder_bridge.errors import DeviceError, ModelError, ToolNotFoundError
+from encoder_bridge.errors import DeviceError, ModelError
+from encoder_bridge.extras import need
 from models.metadata import IGNORE, InputSpec, ModelOptions, logits_layout, resolve
 
 Floats = NDArray[np.float32]
 Labels = NDArray[Any]
 Shape = Sequence[int | None]
 
-_HINT = "pip install 'machine-rdo[exact]'"
 _UNSPECIFIED = (None, 3, None, None)
 _UNKNOWN = (None,) * 4
 
@@ -41,7 +40,7 @@ class GradientModel:
     """
 
     def __init__(self, path: Path | str, options: ModelOptions | None = None, device: str = "cpu") -> None:
-        _need("torch", "onnx", "onnx2torch")
+        need("exact", "torch", "onnx", "onnx2torch")
         self.name = Path(path).stem
         module, spec, declared = _load(Path(path), options or ModelOptions())
         self._set_up(module, spec, device, declared)
@@ -51,7 +50,7 @@ class GradientModel:
         cls, module: Any, options: ModelOptions, device: str = "cpu", name: str = "torch module"
     ) -> GradientModel:
         """Wrap a torch module that maps its normalised input to (N, C, h, w) logits; ``options`` state the input."""
-        _need("torch")
+        need("exact", "torch")
         model = cls.__new__(cls)
         model.name = name
         layout = {} if options.layout is not None else {"mrdo.layout": "NCHW"}
@@ -177,9 +176,3 @@ def _load(path: Path, options: ModelOptions) -> tuple[Any, InputSpec, list[Shape
 def _shape(value: Any) -> Shape:
     dims = value.type.tensor_type.shape.dim
     return [d.dim_value if d.HasField("dim_value") else None for d in dims]
-
-
-def _need(*packages: str) -> None:
-    missing = [p for p in packages if importlib.util.find_spec(p) is None]
-    if missing:
-        raise ToolNotFoundError(f"gradients need {', '.join(missing)}, which is not installed: {_HINT}")

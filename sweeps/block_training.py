@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 
 from encoder_bridge.config import RunOptions
 from encoder_bridge.console import Reporter
-from encoder_bridge.errors import ConfigError, ToolNotFoundError
+from encoder_bridge.errors import ConfigError
+from encoder_bridge.extras import need
 from models import default_model_path
 from models.block_model import BlockModel
 from models.task_model import TaskModel
@@ -69,9 +69,7 @@ def run_block_training(request: BlockRequest, say: Reporter) -> dict[str, Any]:
     Data is kept in the output folder and never made twice. Raises what the encoder, the network and the training
     raise; ToolNotFoundError without the extra ``train``.
     """
-    for extra in ("torch", "onnx", "efficientnet_lite_pytorch"):
-        if importlib.util.find_spec(extra) is None:
-            raise ToolNotFoundError(f"{extra} is missing; run: pip install 'machine-rdo[train]'")
+    need("train", "torch", "onnx", "efficientnet_lite_pytorch")
     driver = TaskModel(request.model or default_model_path(), request.device, request.threads)
     maker = Maker(driver, RunOptions(threads=request.threads, device=request.device), say)
     made, held_out = _data(request, maker)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from encoder_bridge.config import RunOptions
 from encoder_bridge.console import Reporter
-from encoder_bridge.errors import ConfigError, ToolNotFoundError
+from encoder_bridge.errors import ConfigError
+from encoder_bridge.extras import need
 from encoder_bridge.source_images import find_images
 from models import default_model_path
 from sweeps.map_data import LabelPlan, label_pictures
@@ -60,9 +60,7 @@ def run_map_training(request: MapRequest, say: Reporter) -> dict[str, Any]:
 
     Raises what the encoder, the networks and the training raise; ToolNotFoundError without the extras.
     """
-    for extra in ("torch", "onnx", "onnx2torch"):
-        if importlib.util.find_spec(extra) is None:
-            raise ToolNotFoundError(f"{extra} is missing; run: pip install 'machine-rdo[exact,train]'")
+    need("exact,train", "torch", "onnx", "onnx2torch")
     plan = request.plan()
     files = _labels(request, plan, say)
     from models.train.map_training import MapLabels, MapTraining, export_map, train_map
@@ -76,9 +74,12 @@ def run_map_training(request: MapRequest, say: Reporter) -> dict[str, Any]:
         seed=request.seed,
         init=None if request.init is None else str(request.init),
     )
+    done = 0
     with say.task(f"train {request.variant} map", request.steps) as advance:
 
         def report(event: dict[str, Any]) -> None:
+            nonlocal done
+            done = max(done, int(event.get("step", 0)))
             advance(1)
             say.event(**{("kind" if k == "event" else k): v for k, v in event.items()})
 
@@ -87,10 +88,11 @@ def run_map_training(request: MapRequest, say: Reporter) -> dict[str, Any]:
         labels = MapLabels(files, config.sigma)
         network = train_map(labels, config, options)
     path = folder / "map.onnx"
-    notes = {"seed": config.seed, "steps": config.steps, "labels": len(labels)}
+    done = done or config.steps
+    notes = {"seed": config.seed, "steps": done, "labels": len(labels)}
     export_map(network, request.variant, path, notes)
-    _write_card(path, request, plan, len(labels))
-    return {"network": str(path), "step": config.steps, "labels": len(labels)}
+    _write_card(path, replace(request, steps=done), plan, len(labels))
+    return {"network": str(path), "step": done, "labels": len(labels)}
 
 
 def _labels(request: MapRequest, plan: LabelPlan, say: Reporter) -> list[Path]:

@@ -17,6 +17,7 @@ from encoder_bridge.config import CodingConfig
 from encoder_bridge.console import Reporter
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.errors import ConfigError
+from encoder_bridge.extras import need
 from models.objects.types import ObjectSet
 from sweeps.object_codecs import CODECS, HELD_OUT, TRAINED, through_420
 from sweeps.object_data import HARMS, CodedCrops, code_objects, load_objects, quantiles, save_objects
@@ -66,15 +67,7 @@ def run_objects(request: ObjectRequest, reporter: Reporter) -> dict[str, Any] | 
 
 def _check_tools() -> None:
     """Say now what would be missing after minutes of rendering."""
-    import importlib
-
-    from encoder_bridge.errors import ToolNotFoundError
-
-    for module, extra in (("torch", "train"), ("rapidfuzz", "objects"), ("piq", "iqa"), ("onnx", "train")):
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ToolNotFoundError(f"{error.name} is missing; run: pip install 'machine-rdo[{extra}]'") from error
+    need("train,objects,iqa", "torch", "onnx", "rapidfuzz", "piq")
     ENCODERS.get("x265")().build_info(CodingConfig(qp=32))
 
 

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoder_bridge.errors import ConfigError
-from models.train.optim import average_weights, open_device, parameter_groups
+from models.train.optim import (
+    average_weights,
+    cosine_rate,
+    load_checkpoint,
+    open_device,
+    parameter_groups,
+    save_checkpoint,
+)
 from models.train.trainer import CHECKPOINT, LoopOptions
 
 Prepared = tuple[NDArray[Any], ...]
@@ -49,10 +56,7 @@ class Fit:
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
-        if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
-        part = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return self.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+        return cosine_rate(self.lr, self.warmup, self.steps, step)
 
 
 class _State:
@@ -66,14 +70,10 @@ class _State:
 
     def save(self, path: Path) -> None:
         parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
-        partial = path.with_suffix(".partial")
-        torch.save({"config": self.config, "step": self.step, **parts}, partial)
-        partial.replace(path)
+        save_checkpoint(path, {"config": self.config, "step": self.step, **parts})
 
     def load(self, path: Path, device: torch.device) -> None:
-        if not path.is_file():
-            raise ConfigError(f"--resume: no checkpoint {path}; start without --resume")
-        stored = torch.load(path, map_location=device, weights_only=True)
+        stored = load_checkpoint(path, device)
         changed = [k for k, v in self.config.items() if _plain(stored["config"].get(k)) != _plain(v)]
         if changed:
             key = changed[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from models.map_model import STATISTICS, VARIANTS
 from models.train.fitting import Fit, fit
 from models.train.map_nets import MAP_NETS
 from models.train.trainer import LoopOptions
+from models.zoo.weights import read_checkpoint
 
 BLOCK = 8
 """Samples of a half-size picture per block of 16 luma samples."""
@@ -156,12 +156,9 @@ def train_map(labels: MapLabels, config: MapTraining, options: LoopOptions) -> n
 def warm_start(network: nn.Module, checkpoint: Path) -> None:
     """Give stem and blocks the weights that a segmentation network (``mrdo train --arch fpn-lite0``) ended with.
 
-    Raises ConfigError for a file that is no checkpoint, or of another backbone.
+    Raises ModelError for a file that is no checkpoint, ConfigError for one of another backbone.
     """
-    try:
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
-    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"--init {checkpoint}: not a checkpoint of `mrdo train` ({error})") from error
+    stored = read_checkpoint(checkpoint).get("average", {})
     own = network.state_dict()
     shared = {k: stored[f"backbone.{k}"] for k in own if f"backbone.{k}" in stored}
     if not shared or any(shared[k].shape != own[k].shape for k in shared):

@@ -12,8 +12,7 @@ import types
 from typing import Any
 
 from encoder_bridge.errors import ToolNotFoundError
-
-INSTALL_HINT = "pip install 'machine-rdo[train]'"
+from encoder_bridge.extras import need
 
 
 def point_sample(features: Any, points: Any, align_corners: bool = False, **options: Any) -> Any:
@@ -47,9 +46,7 @@ def install() -> None:
 
     Raises ToolNotFoundError where mmsegmentation, mmcv or mmengine is absent.
     """
-    for package in ("torch", "mmengine", "mmcv", "mmseg"):
-        if importlib.util.find_spec(package) is None:
-            raise ToolNotFoundError(f"training needs {package}, which is not installed: {INSTALL_HINT}")
+    need("train", "torch", "mmengine", "mmcv", "mmseg")
     if "mmcv.ops" in sys.modules or importlib.util.find_spec("mmcv._ext") is not None:
         return
     ops = _Ops("mmcv.ops")

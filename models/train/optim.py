@@ -31,12 +31,33 @@ def build_optimiser(config: TrainConfig, network: nn.Module) -> torch.optim.Opti
 
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Linear warm-up to ``lr``, then over the rest of ``steps`` a cosine to 1 % of it, or lr·(1 − part)^power."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
+    if config.schedule == "cosine" or step < config.warmup:
+        return cosine_rate(config.lr, config.warmup, config.steps, step)
     part = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
-    if config.schedule == "poly":
-        return float(config.lr * (1 - part) ** config.power)
-    return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+    return float(config.lr * (1 - part) ** config.power)
+
+
+def cosine_rate(lr: float, warmup: int, steps: int, step: int) -> float:
+    """A rate that rises to ``lr`` for ``warmup`` steps and falls as a cosine to 1 % of it at ``steps``."""
+    if step < warmup:
+        return lr * (step + 1) / warmup
+    part = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint under a temporary name, then rename."""
+    partial = path.with_suffix(".partial")
+    torch.save(dict(content), partial)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """What ``save_checkpoint`` wrote. Raises ConfigError where there is none."""
+    if not path.is_file():
+        raise ConfigError(f"--resume: no checkpoint {path}; start without --resume")
+    content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return content
 
 
 def open_device(name: str) -> torch.device:

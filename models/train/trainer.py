@@ -28,7 +28,9 @@ from models.train.optim import (
     changed_settings,
     deterministic,
     learning_rate,
+    load_checkpoint,
     open_device,
+    save_checkpoint,
     start_from,
 )
 from models.train.sources import find_source
@@ -169,9 +171,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "scores": None if self.scores is None else asdict(self.scores),
         }
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(path)
+        save_checkpoint(path, state)
         self.options.on_save(self.average, self.step, self.scores)
         return path
 
@@ -247,10 +247,7 @@ class Trainer:
         self.weights = torch.from_numpy(weights).to(self.device)
 
     def _resume(self) -> None:
-        path = self.options.out / CHECKPOINT
-        if not path.is_file():
-            raise ConfigError(f"--resume: no checkpoint {path}; start without --resume")
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = load_checkpoint(self.options.out / CHECKPOINT, self.device)
         stored, own = state["config"], asdict(self.config)
         changed = changed_settings(stored, own)
         if changed:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from encoder_bridge.errors import BridgeError, ConfigError, ModelError, ToolNotFoundError
+from encoder_bridge.extras import need
 from models.zoo.verify import CHECKED, Exported, Size, verify_segmentation
-from models.zoo.weights import HINT, Note, download, fit, need, read_checkpoint, state_of
+from models.zoo.weights import HINT, Note, download, fit, read_checkpoint, state_of
 
 TRAINING_ONLY = ("auxiliary_head.", "data_preprocessor.", "ema_", "decode_head.loss_decode.")
 
@@ -33,7 +34,7 @@ def known_configs() -> dict[str, Path]:
     """mmsegmentation's own configurations: name (without ``.py``) → file. ToolNotFoundError without mmseg."""
     import importlib.util
 
-    need("mmseg")
+    need("train", "mmseg")
     found = importlib.util.find_spec("mmseg")
     folder = Path(str(found.origin if found is not None else "")).parent / ".mim" / "configs"
     return {p.stem: p for p in sorted(folder.glob("[!_]*/*.py"))}
@@ -80,7 +81,7 @@ def export_mmseg(
     from models.train import mmcv_shim
 
     mmcv_shim.install()
-    need("onnx")
+    need("train", "onnx")
     path = find_config(config)
     settings = _read_config(path)
     weights = checkpoint if checkpoint is not None else download(_url(path), "give --checkpoint FILE", note)

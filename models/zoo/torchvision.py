@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from encoder_bridge.errors import ConfigError, ModelError
+from encoder_bridge.extras import need
 from models.zoo.verify import Exported, Size, verify_detection, verify_segmentation
-from models.zoo.weights import Note, download, fit, need, read_checkpoint, state_of
+from models.zoo.weights import Note, download, fit, read_checkpoint, state_of
 
 MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -21,7 +22,7 @@ FIX = "give --weights FILE"
 
 def known_networks() -> dict[str, str]:
     """torchvision's networks by name: "segmentation" or "detection". ToolNotFoundError without torchvision."""
-    need("torch", "torchvision")
+    need("train", "torch", "torchvision")
     from torchvision import models as tv
 
     kinds = {"segmentation": tv.segmentation, "detection": tv.detection}
@@ -53,7 +54,7 @@ def export_torchvision(
         ConfigError: unknown network. ToolNotFoundError: a package is absent.
         ModelError: weights absent, not this network's, or the exported file does not answer as the network does.
     """
-    need("onnx")
+    need("train", "onnx")
     kind = _kind(name)
     if score_threshold is not None and kind != "detection":
         raise ConfigError(f"--score-threshold is for detectors; {name} is a segmentation network")

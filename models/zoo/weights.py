@@ -10,18 +10,11 @@ from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
-from encoder_bridge.errors import ModelError, ToolNotFoundError
+from encoder_bridge.errors import ModelError
 
 HINT = "pip install 'machine-rdo[train]'"
 Note = Any
 """Called with a line of text before a step that takes long."""
-
-
-def need(*packages: str) -> None:
-    """ToolNotFoundError unless every package is installed."""
-    missing = [p for p in packages if importlib.util.find_spec(p) is None]
-    if missing:
-        raise ToolNotFoundError(f"export needs {', '.join(missing)}, which is not installed: {HINT}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

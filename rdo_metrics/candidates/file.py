@@ -74,12 +74,9 @@ class BlockMetric:
         """See ``CandidateMetric.distortions``. Raises MetricInputError where a network answers otherwise."""
         results: dict[int, NDArray[np.float64]] = {}
         for run, stack in stacked(batch, "blocks", originals=True):
-            trials = [index for m in stack.members for index in range(m.span.start, m.span.stop)]
-            originals = [m.span.start - 1 for m in stack.members for _ in m.choice.trials]
-            losses = _losses(run(stack.rgb[originals], stack.rgb[trials]), len(trials))
-            for member in stack.members:
-                count = len(member.choice.trials)
-                results[member.index], losses = losses[:count], losses[count:]
+            originals, trials = stack.pairs()
+            for member, losses in stack.shares(_losses(run(originals, trials), len(trials))):
+                results[member.index] = losses
         return [results[index] for index in range(len(batch))]
 
     def picture(self, frame: CandidateFrame) -> float:

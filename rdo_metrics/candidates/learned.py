@@ -37,15 +37,10 @@ class LearnedMetric:
         """See ``CandidateMetric.distortions``. Raises MetricInputError where a network answers otherwise."""
         results: dict[int, NDArray[np.float64]] = {}
         for run, stack in stacked(batch, "losses", originals=True):
-            trials = [index for m in stack.members for index in range(m.span.start, m.span.stop)]
-            originals = [m.span.start - 1 for m in stack.members for _ in m.choice.trials]
-            maps = _maps(run, stack.rgb[originals], stack.rgb[trials])
-            for member in stack.members:
-                choice, count = member.choice, len(member.choice.trials)
-                size = choice.window.height, choice.window.width
-                part = choice.place.dilated(self.margin, size)
-                results[member.index] = np.array([cell_mean(m, run.cell, part) * part.area for m in maps[:count]])
-                maps = maps[count:]
+            for member, maps in stack.shares(_maps(run, *stack.pairs())):
+                choice = member.choice
+                part = choice.place.dilated(self.margin, (choice.window.height, choice.window.width))
+                results[member.index] = np.array([cell_mean(m, run.cell, part) * part.area for m in maps])
         return [results[index] for index in range(len(batch))]
 
     def picture(self, frame: CandidateFrame) -> float:

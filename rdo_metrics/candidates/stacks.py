@@ -36,6 +36,19 @@ class Stack:
     rgb: NDArray[np.uint8]
     members: tuple[Member, ...]
 
+    def pairs(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """For each trial the original's window and its own; needs a stack with originals."""
+        trials = [index for m in self.members for index in range(m.span.start, m.span.stop)]
+        originals = [m.span.start - 1 for m in self.members for _ in m.choice.trials]
+        return self.rgb[originals], self.rgb[trials]
+
+    def shares(self, values: NDArray[np.float64]) -> Iterator[tuple[Member, NDArray[np.float64]]]:
+        """What belongs to each member of an array with one entry a trial."""
+        for member in self.members:
+            count = len(member.choice.trials)
+            yield member, values[:count]
+            values = values[count:]
+
 
 def stacked(batch: Sequence[Choice], network: str, originals: bool = False) -> Iterator[tuple[Any, Stack]]:
     """The network called ``network`` and all windows it is to run on, for each size of window in the batch.
