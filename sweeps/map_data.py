@@ -76,6 +76,7 @@ class LabelPlan:
             two in between.
         seed: of scenes and changes.
         guide: a map network of an earlier round; the photographs are labelled once more as it has them coded.
+        variations: further changes of every photograph, labelled at the coarser points, where most is lost.
     """
 
     pictures: tuple[Path, ...]
@@ -85,11 +86,12 @@ class LabelPlan:
     qps: tuple[int, ...] = (28, 36, 44, 50)
     seed: int = 0
     guide: Path | None = None
+    variations: int = 0
 
     def requests(self) -> Iterator[LabelRequest]:
         """The sets one by one; pictures are read and rendered when their set is reached."""
         photographs = [read_rgb(path) for path in self.pictures]
-        between = tuple((a + b) // 2 for a, b in itertools.pairwise(self.qps)) or self.qps
+        between = self.between
         first, *others = self.networks
         if photographs:
             plain = fitted(photographs, self.size)
@@ -98,6 +100,9 @@ class LabelPlan:
                 yield LabelRequest(f"plain_{network.stem}", plain, (self.qps[(len(self.qps) - 1) // 2],), network)
             changed = varied(photographs, self.size, _ZOOM, self.seed)
             yield LabelRequest("varied", changed, between, first)
+            for index in range(1, self.variations + 1):
+                again = varied(photographs, self.size, _ZOOM, self.seed + 1000 * index)
+                yield LabelRequest(f"varied{index}", again, between[len(between) // 2 :], first)
             if self.guide is not None:
                 yield LabelRequest("plain", plain, self.qps[1:], first, guide=self.guide)
                 yield LabelRequest("varied", changed, between[-1:], first, guide=self.guide)
@@ -107,11 +112,17 @@ class LabelPlan:
             yield LabelRequest("scenes", np.stack(scenes), between[-1:], first)
 
     @property
+    def between(self) -> tuple[int, ...]:
+        """Operating points in between; of one, itself."""
+        return tuple((a + b) // 2 for a, b in itertools.pairwise(self.qps)) or self.qps
+
+    @property
     def total(self) -> int:
         """Pictures that are labelled, counted once for each operating point."""
-        sets = 2 * len(self.qps) - 1 + len(self.networks) - 1 if self.pictures else 0
-        again = len(self.qps) if self.pictures and self.guide is not None else 0
-        return len(self.pictures) * (max(1, sets) + again) + self.scenes
+        points = len(self.between)
+        sets = len(self.qps) + len(self.networks) - 1 + points + self.variations * (points - points // 2)
+        again = 0 if self.guide is None else len(self.qps)
+        return len(self.pictures) * (sets + again) + self.scenes
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class MapRequest:
     variant: str
     scenes: int
     limit: int | None
+    variations: int
     guide: Path | None
     init: Path | None
     steps: int
@@ -51,7 +52,12 @@ class MapRequest:
             raise ConfigError(f"no images in {folder}; expected a folder of pictures, or --scenes for procedural ones")
         chosen = pictures[:: max(1, len(pictures) // self.limit)][: self.limit] if self.limit else pictures
         return LabelPlan(
-            chosen, self.scenes, self.networks or (default_model_path(),), seed=self.seed, guide=self.guide
+            chosen,
+            self.scenes,
+            self.networks or (default_model_path(),),
+            seed=self.seed,
+            guide=self.guide,
+            variations=self.variations,
         )
 
 
@@ -111,7 +117,8 @@ def _write_card(path: Path, request: MapRequest, plan: LabelPlan, count: int) ->
     rows = {
         "Variant": request.variant,
         "Labels": f"attribution (design §5.2) of {networks} on {count} coded pictures",
-        "Pictures": f"{len(plan.pictures)} photographs, plain and with another scale and light; {plan.scenes} scenes",
+        "Pictures": f"{len(plan.pictures)} photographs, plain and {1 + plan.variations} times with another scale and "
+        f"light; {plan.scenes} scenes",
         "Operating points": f"x265 QP {', '.join(map(str, plan.qps))} and between",
         "Recipe": f"share loss, AdamW {request.lr:g}, cosine over {request.steps} steps of batch {request.batch}",
         "Seed": str(request.seed),

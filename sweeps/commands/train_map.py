@@ -28,6 +28,9 @@ from sweeps.options import json_option
     "--scenes", default=150, show_default=True, type=click.IntRange(min=0), help="Procedural scenes labelled."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Label only so many of the pictures.")
+@click.option(
+    "--variations", default=0, show_default=True, type=click.IntRange(min=0), help="Further changes of every picture."
+)
 @click.option("--guide", type=click.Path(path_type=Path), help="Map network of an earlier round that now guides x265.")
 @click.option("--init", type=click.Path(path_type=Path), help="checkpoint.pt of a network to start from (fpn-lite0).")
 @click.option("--steps", default=1500, show_default=True, type=click.IntRange(min=1), help="Optimiser steps.")
