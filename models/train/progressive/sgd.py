@@ -110,7 +110,7 @@ class SgdTrainer:
         self._augment = td.Augment(crop=config.crop, scale=config.scale, blur=0.3, noise=0.0, chroma420=0.0)
 
     def epoch(self, material: Material, key: Sequence[int], position: tuple[int, int]) -> float:
-        """Go once through all pictures; returns the mean loss.
+        """Go once through the pictures, as many as fill whole batches; returns the mean loss.
 
         Args:
             key: numbers that name this epoch among all; order and augmentation follow from them and the seed.
@@ -177,6 +177,6 @@ class SgdTrainer:
 
 
 def _batches(order: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
-    """Mini-batches of an epoch; a rest too small to normalise over joins the last one."""
+    """Mini-batches of an epoch, all of one size; what is left over waits for another epoch's order."""
     count = max(1, len(order) // batch)
-    return [np.asarray(part) for part in np.array_split(order, count)]
+    return [np.asarray(part) for part in np.array_split(order[: max(batch, count * batch)], count)]
