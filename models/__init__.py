@@ -25,3 +25,8 @@ def block_model_path() -> Path:
 def judge_model_path() -> Path:
     """A network of another architecture that only judges."""
     return _DEFAULT / "judge.onnx"
+
+
+def robust_model_path() -> Path:
+    """The default network after progressive training: for receivers that see coarsely coded pictures."""
+    return _DEFAULT / "robust.onnx"

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from encoder_bridge.errors import DeviceError, ModelError
-from models import default_model_path, judge_model_path
+from models import default_model_path, judge_model_path, robust_model_path
 from models.metadata import InputSpec, ModelOptions, logits_layout
 from models.task_model import TaskModel
 
@@ -356,7 +356,7 @@ def test_a_network_that_fails_at_run_time_names_the_shape(tmp_path: Path) -> Non
         TaskModel(path).logits(picture())
 
 
-@pytest.mark.parametrize("path", [default_model_path(), judge_model_path()])
+@pytest.mark.parametrize("path", [default_model_path(), judge_model_path(), robust_model_path()])
 @pytest.mark.parametrize("size", [(360, 480), (333, 251), (64, 48)])
 def test_shipped_networks_take_any_size(path: Path, size: tuple[int, int]) -> None:
     model = TaskModel(path, threads=2)
