@@ -13,8 +13,18 @@ from av.video.stream import VideoStream
 
 from encoder_bridge.errors import BridgeError, DecodeError
 
-ELEMENTARY = ("hevc", "h264", "vvc", "m4v", "mpegvideo", "obu", "cavsvideo", "h263", "avs2", "avs3", "evc")
+ELEMENTARY = (
+    *("hevc", "h264", "vvc", "m4v", "mpegvideo", "obu", "cavsvideo", "h263", "avs2", "avs3", "evc"),
+    *("mjpeg", "j2k_pipe"),
+)
 """libav demuxers of bare streams: pictures without time stamps."""
+_PICTURES = {
+    (".mjpeg", b"\xff\xd8"): "mjpeg",
+    (".mjpg", b"\xff\xd8"): "mjpeg",
+    (".j2k", b"\xff\x4f"): "j2k_pipe",
+    (".j2c", b"\xff\x4f"): "j2k_pipe",
+}
+"""Ends of names and first bytes of files that libav may take for a single picture."""
 _TEXT_AS_VIDEO = ("ansi", "bintext", "xbin", "idf")
 
 
@@ -22,7 +32,7 @@ _TEXT_AS_VIDEO = ("ansi", "bintext", "xbin", "idf")
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Container and its first real video stream; every libav error inside the block becomes a DecodeError."""
     try:
-        with av.open(str(path.absolute())) as container:
+        with av.open(str(path.absolute()), format=_demuxer(path)) as container:
             streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
             if not streams:
                 raise DecodeError(f"{path}: no video stream in this {container.format.long_name} file")
@@ -36,6 +46,14 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if isinstance(error, BridgeError):
             raise
         raise DecodeError(f"{path}: not readable as video: {error}") from error
+
+
+def _demuxer(path: Path) -> str | None:
+    """The demuxer where libav's own choice would be another one."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return _PICTURES.get((path.suffix.lower(), file.read(2)))
 
 
 def _reason(error: av.error.FFmpegError) -> str:

@@ -136,7 +136,7 @@ def _other_encoders() -> Iterator[ToolStatus]:
     from encoder_bridge.config import CodingConfig
     from encoder_bridge.encoders import ENCODERS
 
-    for codec in ENCODERS:
+    for codec in ENCODERS.shown():
         if codec == "x265":
             continue
         try:

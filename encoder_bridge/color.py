@@ -101,6 +101,25 @@ def planes_to_rgb(planes: Sequence[Plane], fmt: VideoFormat) -> RgbImage:
     return rgb
 
 
+def bt601_luma(planes: Sequence[Plane], fmt: VideoFormat) -> Plane:
+    """(H, W) luma by BT.601's coefficients, at the format's range and depth; the luma plane itself where it is that.
+
+    Luma of another matrix has the same grey axis, so it differs by a multiple of each chroma difference.
+
+    Raises:
+        ConfigError: planes whose number, shape or dtype is not the format's.
+    """
+    check_planes(planes, fmt)
+    if fmt.chroma == "400" or fmt.matrix == "bt601":
+        return planes[0]
+    weights = luma_weights(replace(fmt, matrix="bt601"))
+    luma_scale, _ = _sample_scales(fmt)
+    of_cb, of_cr = (weights @ rgb_from_ycc_matrix(fmt))[1:] * luma_scale / 255.0
+    middle = ycc_offset(fmt)[1:]
+    cb, cr = (_chroma_up(plane, fmt) for plane in planes[1:])
+    return _to_samples(planes[0] + of_cb * (cb - middle[0]) + of_cr * (cr - middle[1]), fmt)
+
+
 def reduced_rgb(planes: Sequence[Plane], fmt: VideoFormat) -> RgbImage:
     """(ceil(H/2), ceil(W/2), 3) uint8 RGB: means of 2×2 luma samples with the chroma that 4:2:0 has for them.
 

@@ -137,14 +137,16 @@ class CodingConfig:
         codec: registered encoder name.
         preset: the encoder's own preset name.
         gop: "intra", "lowdelay" (P only) or "randomaccess" (B pyramids).
-        qp / crf / bitrate: exactly one is set; bitrate in kbit/s.
-        scale: linear resolution factor in (0, 1]; frames are resized before coding.
+        qp / crf / bitrate: exactly one is set; ``qp`` on the codec's own scale (``quality.QualityScale``), which is
+            JPEG's quality and JPEG 2000's compression ratio; bitrate in kbit/s.
+        scale: linear resolution factor δ in (0, 1]; frames are resized bicubically before coding (seed 001, III).
         bit_depth: internal coding depth, 8 or 10.
         rdo: "psnr" (plain), "map" (side information from a network), "ctu" (candidates judged by a metric), "map+ctu".
         map: how the map is made; None unless rdo has "map".
         ctu: what is tried in each CTU and who judges; None unless rdo has "ctu".
         neutral: start the plugin with nothing to say (the third arm; the stream must equal plain).
         extra: further encoder arguments, verbatim.
+        gray: code BT.601 luma alone (seed 001, IV).
     """
 
     codec: str = "x265"
@@ -160,6 +162,7 @@ class CodingConfig:
     ctu: CandidateConfig | None = None
     neutral: bool = False
     extra: tuple[str, ...] = ()
+    gray: bool = False
 
     def __post_init__(self) -> None:
         if self.gop not in GOPS:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from encoder_bridge.config import Candidate, CodingConfig, RunOptions
 from encoder_bridge.frames import Frame, VideoFormat
+from encoder_bridge.quality import QP_51, QP_63, QualityScale
 from encoder_bridge.registry import Registry
 
 if TYPE_CHECKING:
@@ -106,6 +107,14 @@ class Encoder(Protocol):
     Attributes:
         codec: PyAV decoder name of its streams.
         suffix: file name ending of its elementary streams.
+
+    A class may also have, and is taken to have what stands in brackets where it does not:
+        quality: QualityScale, what ``--qp`` means (QP 0–51, 0–63 in VVC); see ``quality_of``.
+        presets: names that ``--preset`` takes ("slow").
+        default_preset: one of them ("slow" where it is one, else the first); see ``default_preset_of``.
+        monochrome: whether it codes 4:0:0 (True); grey pictures are 4:2:0 with flat chroma where it does not.
+        pads: whether odd sizes are coded with the last row or column repeated (True); see ``padding``.
+        hidden: not named to users (False).
     """
 
     codec: ClassVar[str]
@@ -137,3 +146,34 @@ class Encoder(Protocol):
 
 
 ENCODERS: Registry[type[Encoder]] = Registry("encoder")
+_PRESET = "slow"
+
+
+def quality_of(codec: str) -> QualityScale:
+    """What ``--qp`` means to a registered encoder. ConfigError for an unknown one."""
+    encoder = _class_of(codec)
+    scale: QualityScale = getattr(encoder, "quality", QP_63 if encoder.codec == "vvc" else QP_51)
+    return scale
+
+
+def default_preset_of(codec: str) -> str:
+    """The preset of a registered encoder where none is asked for. ConfigError for an unknown one."""
+    encoder = _class_of(codec)
+    presets: Sequence[str] = getattr(encoder, "presets", (_PRESET,))
+    return str(getattr(encoder, "default_preset", _PRESET if _PRESET in presets else presets[0]))
+
+
+def codes_monochrome(codec: str) -> bool:
+    """Whether a registered encoder codes 4:0:0. ConfigError for an unknown one."""
+    return bool(getattr(_class_of(codec), "monochrome", True))
+
+
+def pads(codec: str) -> bool:
+    """Whether a registered encoder codes odd sizes one sample larger. ConfigError for an unknown one."""
+    return bool(getattr(_class_of(codec), "pads", True))
+
+
+def _class_of(codec: str) -> type[Encoder]:
+    from encoder_bridge import encoders  # taking the registry from there registers them all
+
+    return encoders.ENCODERS.get(codec)

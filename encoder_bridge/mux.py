@@ -32,6 +32,10 @@ BARE = {
     ".266": "vvc",
     ".h266": "vvc",
     ".vvc": "vvc",
+    ".mjpeg": "mjpeg",
+    ".mjpg": "mjpeg",
+    ".j2k": "jpeg2000",
+    ".j2c": "jpeg2000",
 }
 _TAGS = {"hevc": "hvc1"}
 """MP4 sample entries where libav's own choice (hev1) is not played everywhere."""

@@ -42,13 +42,17 @@ class Registry(Generic[T]):
             self._items[name] = self._load(self._discovered()[name])
         if name not in self._items:
             raise ConfigError(
-                f"unknown {self.kind.replace('_', ' ')} {name!r}; known: {', '.join(self.names()) or '(none)'}"
+                f"unknown {self.kind.replace('_', ' ')} {name!r}; known: {', '.join(self.shown()) or '(none)'}"
             )
         return self._items[name]
 
     def names(self) -> list[str]:
         """All registered names, sorted."""
         return sorted({*self._items, *self._discovered()})
+
+    def shown(self) -> list[str]:
+        """Names for users: all but those whose object says that it is ``hidden``."""
+        return [name for name in self.names() if not getattr(self._items.get(name), "hidden", False)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

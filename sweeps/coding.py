@@ -18,13 +18,13 @@ from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CandidateConfig, CodingConfig, RunOptions
 from encoder_bridge.console import Reporter
 from encoder_bridge.decode import decode_stream
-from encoder_bridge.encoder import Bitstream, BuildInfo, SideInfo
+from encoder_bridge.encoder import Bitstream, BuildInfo, SideInfo, codes_monochrome, quality_of
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.errors import DecodeError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
 from encoder_bridge.judging import guarded
 from encoder_bridge.padding import pad_frame, padded_format
-from encoder_bridge.transform import resize_source
+from encoder_bridge.transform import gray_source, resize_source
 from sweeps.arrayfile import read_frames
 from sweeps.candidates import CandidateJudge, Listener, OnFrame
 from sweeps.judges import JudgeMaker
@@ -35,8 +35,6 @@ from sweeps.workspace import Workspace
 
 ANCHOR = "psnr"
 NEUTRAL = "neutral"
-MAX_QP = 51
-"""Coarsest QP of a first pass; the limit of AVC and HEVC, and inside VVC's."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +114,18 @@ class Coder:
             self.judges.prepare(config.ctu)
 
     def coded(self, source: FrameSource, config: CodingConfig) -> FrameSource:
-        """The source at the size it is coded in."""
-        return resize_source(source, config.scale) if config.scale != 1 else source
+        """The source as it is coded: at its size, and without colours where that is asked for."""
+        shown = self.seen(source, config)
+        return resize_source(shown, config.scale) if config.scale != 1 else shown
+
+    def seen(self, source: FrameSource, config: CodingConfig) -> FrameSource:
+        """The source as a network would see it uncoded: at its own size, without colours where that is asked for."""
+        if not config.gray:
+            return source
+        return gray_source(source, "400" if codes_monochrome(config.codec) else "420")
 
     def coded_format(self, source: FrameSource, config: CodingConfig) -> VideoFormat:
-        """Format of the pictures in the stream: the source's, resized."""
+        """Format of the pictures in the stream: the source's, resized, and 4:0:0 where only luma is coded."""
         return self.coded(source, config).format
 
     def identity(self, source: FrameSource, config: CodingConfig, build: BuildInfo) -> dict[str, object]:
@@ -149,12 +154,13 @@ class Coder:
         if config.map is None:
             return None
         own = first if self._maker.needs_first_pass(config.map) else None
-        identity: dict[str, object] = {"input": source.digest(), "scale": config.scale}
+        identity: dict[str, object] = {"input": source.digest(), "scale": config.scale, "gray": config.gray}
         if own is not None:
             identity = {"first_pass": own.path.name}
-        live = self._maker.live(source.format, config, identity, self.workspace) if inside else None
+        seen = self.seen(source, config)
+        live = self._maker.live(seen.format, config, identity, self.workspace) if inside else None
         decoded = None if own is None else own.path
-        return live or self._maker.track(source, decoded, config, identity, self.workspace, self.reporter)
+        return live or self._maker.track(seen, decoded, config, identity, self.workspace, self.reporter)
 
     def _encode(
         self, coded: FrameSource, sides: _Sides, first: Bitstream | None, path: Path, on_frame: OnFrame | None
@@ -261,10 +267,11 @@ def plain(config: CodingConfig) -> CodingConfig:
 
 def first_pass(config: CodingConfig, probe: int) -> CodingConfig:
     """The plain encode that maps and judges look at: ``probe`` QP steps coarser, a sixth of an octave in rate each."""
+    scale = quality_of(config.codec)
     if config.qp is not None:
-        return dataclasses.replace(plain(config), qp=max(0, min(MAX_QP, config.qp + probe)))
+        return dataclasses.replace(plain(config), qp=scale.coarser(config.qp, probe))
     if config.crf is not None:
-        return dataclasses.replace(plain(config), crf=max(0.0, min(float(MAX_QP), config.crf + probe)))
+        return dataclasses.replace(plain(config), crf=max(0.0, min(float(scale.high), config.crf + probe)))
     assert config.bitrate is not None
     return dataclasses.replace(plain(config), bitrate=max(1, round(config.bitrate * 2 ** (-probe / 6))))
 
@@ -277,13 +284,14 @@ def coarsest_step(config: CandidateConfig) -> int:
 def describe(config: CodingConfig) -> str:
     """One short phrase for progress lines: codec, arm and rate point."""
     rate = (
-        f"QP {config.qp}"
+        quality_of(config.codec).describe(config.qp)
         if config.qp is not None
         else f"CRF {config.crf:g}"
         if config.crf is not None
         else f"{config.bitrate} kbit/s"
     )
-    return f"{config.codec} {arm_name(config)} {rate}"
+    size = "" if config.scale == 1 else f" ×{config.scale:g}"
+    return f"{config.codec} {arm_name(config)} {rate}{size}{' gray' if config.gray else ''}"
 
 
 def arm_name(config: CodingConfig) -> str:

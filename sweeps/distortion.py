@@ -19,6 +19,7 @@ from encoder_bridge.color import planes_to_rgb, rgb_to_planes
 from encoder_bridge.config import CodingConfig, RunOptions
 from encoder_bridge.console import Reporter
 from encoder_bridge.decode import decode_stream
+from encoder_bridge.encoder import default_preset_of
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.errors import ConfigError, DecodeError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
@@ -146,16 +147,19 @@ class DistortedFolder:
 def coding_of(configuration: Configuration, preset: str) -> CodingConfig:
     """The all-intra coding of a configuration; the pictures are scaled before, bicubically, not by the coder.
 
+    A codec without that preset is used with its own default.
     Raises ConfigError for a codec that has no encoder here.
     """
     if configuration.codec not in ENCODERS:
         raise ConfigError(
             f"codec {configuration.codec!r} has no encoder here, so its training pictures cannot be made; "
-            f"expected one of {', '.join(ENCODERS.names())}"
+            f"expected one of {', '.join(ENCODERS.shown())}"
         )
     if configuration.quality != int(configuration.quality):
         raise ConfigError(f"{configuration.codec}: quality {configuration.quality:g}; expected a whole number")
-    return CodingConfig(codec=configuration.codec, preset=preset, gop="intra", qp=int(configuration.quality))
+    known = getattr(ENCODERS.get(configuration.codec), "presets", (preset,))
+    chosen = preset if preset in known else default_preset_of(configuration.codec)
+    return CodingConfig(codec=configuration.codec, preset=chosen, gop="intra", qp=int(configuration.quality))
 
 
 def resize_bicubic(rgb: Picture, width: int, height: int) -> Picture:

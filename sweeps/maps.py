@@ -20,7 +20,7 @@ from encoder_bridge.color import planes_to_rgb, reduced_rgb
 from encoder_bridge.config import CodingConfig, MapConfig
 from encoder_bridge.console import Reporter
 from encoder_bridge.decode import decode_stream
-from encoder_bridge.encoder import SideInfo
+from encoder_bridge.encoder import SideInfo, quality_of
 from encoder_bridge.errors import ConfigError, ModelError
 from encoder_bridge.frames import Frame, FrameSource, Plane, VideoFormat
 from models import map_model_path
@@ -306,9 +306,9 @@ def _block(config: MapConfig) -> int:
 
 
 def operating_point(config: CodingConfig) -> float:
-    """The QP that a configuration is about: its own, the constant rate factor, or a middle one for a bit rate."""
+    """The QP that a configuration is about: that of its quality, the constant rate factor, or a middle one."""
     if config.qp is not None:
-        return float(config.qp)
+        return quality_of(config.codec).to_qp(config.qp)
     return MIDDLE_QP if config.crf is None else float(config.crf)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,9 +23,12 @@ from click.core import ParameterSource
 
 from encoder_bridge.config import GOPS, RDO_MODES, CandidateConfig, CodingConfig, MapConfig, RunOptions
 from encoder_bridge.console import Reporter
+from encoder_bridge.encoder import default_preset_of, quality_of
 from encoder_bridge.errors import BridgeError, ConfigError, PluginError
 from encoder_bridge.frames import MATRICES, RANGES, VideoFormat
 from sweeps.paramtypes import CANDIDATES, FLOATS, FORMAT, FPS, INTS, NAMES, SIZE, TRIPLE, format_candidates
+from sweeps.sections import SectionedOption
+from sweeps.sections import command as command
 
 if TYPE_CHECKING:
     from encoder_bridge.source_base import RawSpec, SourceOptions
@@ -59,36 +61,6 @@ _CTU_OPTIONS = {
 }
 
 
-class SectionedOption(click.Option):
-    """An option that knows under which heading of ``--help`` it stands."""
-
-    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.section = section
-
-
-class SectionedCommand(click.Command):
-    """A command whose ``--help`` puts its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            row = param.get_help_record(ctx) if isinstance(param, click.Option) else None
-            if row is not None:
-                sections.setdefault(getattr(param, "section", "Options"), []).append(row)
-        for title, rows in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(rows)
-
-
-command = partial(
-    click.command,
-    cls=SectionedCommand,
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110},
-)
-"""``@command("name")``: a click command with headings in its help and defaults shown."""
-
-
 def _options(section: str, *rows: tuple[tuple[str, ...], dict[str, Any]]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for names, settings in reversed(rows):
@@ -117,29 +89,37 @@ def input_options(function: F) -> F:
     return argument(rows(function))
 
 
+_SCALE_HELP = "Code at this fraction of width and height, 0 to 1, bicubic down and up."
+_QP_HELP = "JPEG: quality, 1-100, higher is finer; JPEG 2000: compression ratio, 0-500, 0 is lossless."
+
+
 def coding_options(lists: bool = False) -> Callable[[F], F]:
     """How streams are coded; with ``lists`` the rate options take several values (``mrdo compare``)."""
     rate: tuple[Any, ...]
     if lists:
         hint = "Several operating points: 22,27,32 or 22-47:5. Give one of --qps, --crf, --bitrate."
         rate = (
-            _row("--qps", "--qp", "qp", type=INTS, help=f"{hint}  [default: 22-47:5]"),
+            _row("--qps", "--qp", "qp", type=INTS, help=f"{hint} {_QP_HELP}  [default: 22-47:5]"),
             _row("--crf", type=FLOATS, help="Constant rate factors, as 20,25,30."),
             _row("--bitrate", type=INTS, help="Average bit rates in kbit/s, as 500,1000."),
+            _row(
+                "--scales", "--scale", "scale", type=FLOATS, default="1", help=f"{_SCALE_HELP} Several, as 0.5,0.75,1."
+            ),
         )
     else:
         rate = (
-            _row("--qp", type=int, help="Fixed QP. Give one of --qp, --crf, --bitrate.  [default: 32]"),
+            _row("--qp", type=int, help=f"Fixed QP. Give one of --qp, --crf, --bitrate. {_QP_HELP}  [default: 32]"),
             _row("--crf", type=float, help="Constant rate factor."),
             _row("--bitrate", type=click.IntRange(min=1), help="Average bit rate in kbit/s."),
+            _row("--scale", type=float, default=1.0, help=_SCALE_HELP),
         )
     return _options(
         "Coding",
         _row("--codec", default="x265", help="Encoder; `mrdo doctor` lists them."),
-        _row("--preset", default="slow", help="The encoder's own preset."),
+        _row("--preset", help="The encoder's own preset; its first where it has no slow.  [default: slow]"),
         _row("--gop", type=click.Choice(GOPS), default="intra", help="Picture structure; lowdelay is P only."),
         *rate,
-        _row("--scale", type=float, default=1.0, help="Code at this fraction of width and height, 0 to 1."),
+        _row("--gray/--color", default=False, help="Code BT.601 luma alone."),
         _row("--bit-depth", type=click.Choice(["8", "10"]), help="Coding depth.  [default: the input's]"),
         _row("--extra", multiple=True, metavar="ARGS", help="Further encoder arguments, as '--no-sao'; repeatable."),
     )
@@ -347,32 +327,37 @@ def _refuse(flags: Mapping[str, str], rdo: str, expected: str) -> None:
 
 def coding_config(options: Options, fmt: VideoFormat | None = None) -> CodingConfig:
     """The one configuration asked for; ``fmt`` gives the depth where none is asked for (8 without it)."""
-    return _configs({**options, **{n: _as_list(options[n]) for n in ("qp", "crf", "bitrate")}}, fmt, (32,))[0]
+    return _configs({**options, **{n: _as_list(options[n]) for n in ("qp", "crf", "bitrate")}}, fmt, False)[0]
 
 
 def coding_configs(options: Options, fmt: VideoFormat | None = None) -> list[CodingConfig]:
-    """The configurations of ``coding_options(lists=True)``, one per operating point, in ascending order."""
-    return _configs(options, fmt, tuple(range(22, 48, 5)))
+    """The configurations of ``coding_options(lists=True)``: for each scale one per operating point, both ascending.
+
+    An arm's curve is the convex hull of seed 001 over them: points that another scale beats drop out.
+    """
+    return _configs(options, fmt, True)
 
 
-def _configs(options: Options, fmt: VideoFormat | None, default_qps: tuple[int, ...]) -> list[CodingConfig]:
+def _configs(options: Options, fmt: VideoFormat | None, several: bool) -> list[CodingConfig]:
     given = {name: options[name] for name in ("qp", "crf", "bitrate") if options[name] is not None}
     if len(given) > 1:
         raise ConfigError(f"{' and '.join('--' + name for name in given)}; expected one of --qp, --crf, --bitrate")
     depth = options["bit_depth"] or (fmt.bit_depth if fmt else 8)
     common: dict[str, Any] = {
         "codec": options["codec"],
-        "preset": options["preset"],
+        "preset": options["preset"] or default_preset_of(options["codec"]),
         "gop": options["gop"],
-        "scale": options["scale"],
+        "gray": options["gray"],
         "bit_depth": int(depth),
         "rdo": options.get("rdo", "psnr"),
         "map": map_config(options) if "rdo" in options else None,
         "ctu": candidate_config(options) if "candidates" in options else None,
         "extra": tuple(word for text in options["extra"] for word in _words(text)),
     }
-    ((name, values),) = (given or {"qp": default_qps}).items()
-    return [CodingConfig(**common, **{name: value}) for value in values]
+    quality = quality_of(options["codec"])
+    ((name, values),) = (given or {"qp": quality.sweep if several else (quality.default,)}).items()
+    scales = options["scale"] if several else (options["scale"],)
+    return [CodingConfig(**common, scale=scale, **{name: value}) for scale in scales for value in values]
 
 
 def _as_list(value: Any) -> tuple[Any, ...] | None:

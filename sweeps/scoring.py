@@ -14,7 +14,7 @@ from encoder_bridge.color import planes_to_rgb
 from encoder_bridge.errors import MetricInputError, ModelError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
 from encoder_bridge.padding import crop_planes, padded_format
-from encoder_bridge.transform import resize_planes
+from encoder_bridge.transform import flat_chroma, resize_planes
 from rdo_metrics.accuracy import ACCURACY_METRICS, confusion
 from rdo_metrics.psnr import mean_psnr, sse, weighted_psnr
 
@@ -172,8 +172,12 @@ def _check_complete(scores: VideoScores, reference: FrameSource) -> None:
 def match_planes(planes: tuple[NDArray[Any], ...], given: VideoFormat, wanted: VideoFormat) -> tuple[NDArray[Any], ...]:
     """Bring decoded planes to another size and depth, as a receiver would before its network looks.
 
-    Raises MetricInputError where the chroma formats differ.
+    4:0:0 pictures have flat chroma, and of others that are wanted in 4:0:0 only luma counts.
+    Raises MetricInputError where the chroma formats differ otherwise.
     """
+    if "400" in (given.chroma, wanted.chroma) and given.chroma != wanted.chroma:
+        given = replace(given, chroma=wanted.chroma)
+        planes = flat_chroma(planes, given)
     if given.chroma != wanted.chroma:
         raise MetricInputError(f"chroma format {given.chroma} against {wanted.chroma}; expected the same")
     if given.plane_shapes == padded_format(wanted).plane_shapes:

@@ -107,6 +107,23 @@ def test_a_list_of_rate_points_becomes_configurations() -> None:
     assert [c.bitrate for c in build(["--bitrate", "500"], opt.coding_configs, lists=True)] == [500]
 
 
+def test_rate_points_are_the_codecs_own() -> None:
+    jpeg = build(["--codec", "jpeg"], opt.coding_configs, lists=True)
+    assert [config.qp for config in jpeg] == [5, 10, 18, 30, 50, 75]
+    assert build(["--codec", "jpeg2000"], opt.coding_config).qp == 50
+
+
+def test_sizes_and_grey() -> None:
+    line = ["--qps", "30,40", "--scales", "1,0.5", "--gray"]
+    configs = build(line, opt.coding_configs, lists=True)
+    assert [(c.scale, c.qp) for c in configs] == [(0.5, 30), (0.5, 40), (1.0, 30), (1.0, 40)]
+    assert all(config.gray for config in configs)
+    assert not build(["--color"], opt.coding_config).gray
+    assert build(["--gray"], opt.coding_config).digest() != build([], opt.coding_config).digest()
+    with pytest.raises(ConfigError, match=r"scale 1\.5"):
+        build(["--scale", "1.5"], opt.coding_config)
+
+
 def test_two_kinds_of_rate_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"--qp and --crf; expected one"):
         build(["--qp", "3", "--crf", "4"], opt.coding_config)
