@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from encoder_bridge import toolchain
@@ -12,11 +12,12 @@ from encoder_bridge.encoder import BuildInfo, Judge, SideInfo
 from encoder_bridge.errors import EncoderError, EncoderTimeout, PluginError
 from encoder_bridge.host import EXIT_STATUS, PluginHost
 from encoder_bridge.process import Buffer, PipeResult, run_piped
+from encoder_bridge.workfiles import WorkFiles
 
 Publish = Callable[[int, SideInfo | None], None]
 """Tells the plugin about a frame by its display index; must be called before the encoder can ask about it."""
 Feed = Callable[[Publish], Iterator[Buffer]]
-"""Makes what an encoder reads on its standard input, and publishes every frame once."""
+"""Makes what an encoder reads on its standard input or in its input file, and publishes every frame once."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class HostedResult:
     """What a finished encoder left.
 
     Attributes:
-        stderr: the end of its messages.
-        written: bytes it wrote on its standard output.
+        stderr: the end of its messages; those on its standard output, too, where it works with files.
+        written: bytes of the stream.
         seconds: wall time.
         frames: that were fed.
     """
@@ -53,6 +54,8 @@ class HostedRun:
             method ``finished`` gets the host's counters at the end (``host.StatsListener``).
         quant_group: see ``PluginHost``.
         fatal: see ``run_piped``.
+        files: for a program that reads and writes files. They are all there, and every frame is published, before it
+            starts.
     """
 
     command: Sequence[str]
@@ -62,14 +65,15 @@ class HostedRun:
     judge: Judge | None = None
     quant_group: int = 0
     fatal: Sequence[str] = ()
+    files: WorkFiles | None = None
 
     def __call__(self, feed: Feed, sink: BinaryIO) -> HostedResult:
         """Run to the end. Raises EncoderError, EncoderTimeout, PluginError, OutputError, ToolNotFoundError."""
         if self.config.rdo == "psnr" and not self.config.neutral:
             counter = _Counter(None)
-            return counter.result(run_piped(self.command, feed(counter.publish), sink, **self._limits()))
+            return counter.result(self._run(counter, feed, sink))
         with PluginHost(
-            toolchain.plugin_path(self.build),
+            toolchain.plugin_path(self.build).absolute(),
             quant_group=self.quant_group,
             judge=self.judge,
             wants_ctus=self.judge is not None,
@@ -80,16 +84,7 @@ class HostedRun:
     def _beside(self, host: PluginHost, feed: Feed, sink: BinaryIO) -> HostedResult:
         counter = _Counter(host)
         try:
-            return counter.result(
-                run_piped(
-                    self.command,
-                    counter.finishing(feed(counter.publish)),
-                    sink,
-                    env=host.env(),
-                    alive=lambda: _alive(host),
-                    **self._limits(),
-                )
-            )
+            return counter.result(self._run(counter, feed, sink, host.env(), lambda: _alive(host)))
         except EncoderTimeout:
             raise
         except EncoderError as error:
@@ -98,8 +93,23 @@ class HostedRun:
                 raise PluginError(self._plugin_message(error)) from error
             raise
 
-    def _limits(self) -> dict[str, Any]:
-        return {"timeout_s": self.options.timeout_s, "fatal": self.fatal}
+    def _run(
+        self,
+        counter: _Counter,
+        feed: Feed,
+        sink: BinaryIO,
+        env: dict[str, str] | None = None,
+        alive: Callable[[], object] = lambda: None,
+    ) -> PipeResult:
+        buffers = counter.finishing(feed(counter.publish))
+        limits: dict[str, Any] = {"env": env, "timeout_s": self.options.timeout_s, "fatal": self.fatal}
+        if self.files is None:
+            return run_piped(self.command, buffers, sink, alive=alive, **limits)
+        files = self.files
+        files.fill(buffers)
+        files.prepare(counter.frames)
+        done = run_piped(self.command, (), None, cwd=files.folder, alive=lambda: (alive(), files.written()), **limits)
+        return replace(done, written=files.deliver(sink))
 
     def _plugin_message(self, error: EncoderError) -> str:
         said = [line.partition("mrdo: error:")[2].strip() for line in error.stderr_tail if "mrdo: error:" in line]

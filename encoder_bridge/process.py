@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, BinaryIO
 
 from encoder_bridge.errors import EncoderError, EncoderTimeout, OutputError, ToolNotFoundError
@@ -25,7 +26,10 @@ _STDERR_KEPT = 1 << 16
 
 @dataclass
 class PipeResult:
-    """What a finished encoder left: its stderr text, bytes written to the sink and wall seconds."""
+    """What a finished encoder left: its stderr text, bytes written to the sink and wall seconds.
+
+    Without a sink the text is all it said, on both outputs.
+    """
 
     stderr: str
     written: int
@@ -39,7 +43,7 @@ class _Pipe:
     process: subprocess.Popen[bytes]
     command: Sequence[str]
     feed: Iterator[Buffer]
-    sink: BinaryIO
+    sink: BinaryIO | None
     alive: Callable[[], object]
     timeout_s: float
     fatal: Sequence[str] = ()
@@ -57,9 +61,10 @@ class _Pipe:
 def run_piped(
     command: Sequence[str],
     feed: Iterable[Buffer],
-    sink: BinaryIO,
+    sink: BinaryIO | None,
     *,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     timeout_s: float = 600.0,
     alive: Callable[[], object] = lambda: None,
     fatal: Sequence[str] = (),
@@ -69,8 +74,9 @@ def run_piped(
     Args:
         command: program and arguments.
         feed: buffers for stdin, in order; walked lazily, so memory stays bounded.
-        sink: receives stdout.
+        sink: receives stdout; None for a program that writes files, whose stdout holds messages as stderr does.
         env: variables added to this process's environment.
+        cwd: its working folder; None is this process's own.
         timeout_s: kill after this many seconds without any sign of progress (input taken, output or
             messages written, or a changed ``alive()`` value).
         fatal: an encoder that has said one of these has failed; it gets ``GRACE_S`` to end by itself, for some
@@ -84,7 +90,7 @@ def run_piped(
         OutputError: the sink is full or cannot be written.
     """
     started = time.monotonic()
-    with _start(command, env) as process:
+    with _start(command, env, cwd) as process:
         pipe = _Pipe(process, command, iter(feed), sink, alive, timeout_s, fatal)
         try:
             _pump(pipe)
@@ -99,7 +105,7 @@ def run_piped(
     return PipeResult(text, pipe.written, time.monotonic() - started)
 
 
-def _start(command: Sequence[str], env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             list(command),
@@ -107,6 +113,7 @@ def _start(command: Sequence[str], env: Mapping[str, str] | None) -> subprocess.
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **(env or {})},
+            cwd=cwd,
             start_new_session=True,
             bufsize=0,
         )
@@ -188,6 +195,8 @@ def _refill(pipe: _Pipe) -> bool:
 
 
 def _read_stdout(pipe: _Pipe) -> bool:
+    if pipe.sink is None:
+        return _read_messages(pipe, _streams(pipe.process)[1])
     data = os.read(_streams(pipe.process)[1].fileno(), _CHUNK)
     if not data:
         return False
@@ -201,7 +210,11 @@ def _read_stdout(pipe: _Pipe) -> bool:
 
 
 def _read_stderr(pipe: _Pipe) -> bool:
-    data = os.read(_streams(pipe.process)[2].fileno(), _CHUNK)
+    return _read_messages(pipe, _streams(pipe.process)[2])
+
+
+def _read_messages(pipe: _Pipe, stream: IO[bytes]) -> bool:
+    data = os.read(stream.fileno(), _CHUNK)
     pipe.stderr += data
     del pipe.stderr[:-_STDERR_KEPT]
     if data:

@@ -31,6 +31,29 @@ def asks(info: SideInfo) -> bool:
     return not info.choose_by_sse and (len(info.candidates) > 1 or info.judge_splits > 0)
 
 
+def grouped(offsets: NDArray[np.float32], group: int) -> NDArray[np.float32]:
+    """QP offsets of 16×16 blocks, each the mean over its quantisation group.
+
+    For encoders whose largest block is smaller than a group.
+
+    Args:
+        offsets: (rows, columns) float32, in QP steps.
+        group: side of a group in luma samples, a multiple of 16.
+
+    Returns:
+        float32 of the same shape; groups that stick out of the picture count what is inside.
+    """
+    step = group // 16
+    if step <= 1:
+        return offsets
+    rows, columns = (np.arange(0, length, step) for length in offsets.shape)
+    sums = np.add.reduceat(np.add.reduceat(offsets.astype(np.float64), rows, axis=0), columns, axis=1)
+    height, width = (np.diff(np.append(at, n)) for at, n in zip((rows, columns), offsets.shape, strict=True))
+    means = (sums / np.outer(height, width)).astype(np.float32)
+    spread = np.repeat(np.repeat(means, height, axis=0), width, axis=1)
+    return np.ascontiguousarray(spread)
+
+
 def _check_grid(name: str, values: NDArray[np.float32], positive: bool) -> None:
     if values.ndim != 2 or not values.size:
         raise ConfigError(f"{name} have shape {values.shape}; expected (rows, columns)")
