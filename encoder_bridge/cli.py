@@ -68,13 +68,17 @@ def _plain(text: str) -> str:
 @click.argument("tool", metavar="TOOL", default="x265")
 @click.option("--depth", type=click.Choice(["8", "10"]), default="8", help="Coding depth of the build.")
 @click.option("--plain", is_flag=True, help="Build without our hook, for comparisons.")
+@click.option("--version", metavar="VERSION", help="Version to build; the distribution's own where it is not given.")
 @click.option("--source", metavar="DIR|TARBALL", help="Source tree or archive instead of the Debian source package.")
 @click.option("--force", is_flag=True, help="Build again even if there is a build.")
 @_json_option
-def build(tool: str, depth: str, plain: bool, source: str | None, force: bool, as_json: bool) -> None:
+def build(
+    tool: str, depth: str, plain: bool, version: str | None, source: str | None, force: bool, as_json: bool
+) -> None:
     """Build an encoder with the machine-RDO hook into your cache folder.
 
-    TOOL is x265 (the default). The source comes from the distribution's source package, or from --source.
+    TOOL is x265 (the default), x264 or hm. The source comes from the distribution's source package, from the pool of
+    its Debian mirror where it has another version, or from --source.
     """
     from encoder_bridge import toolchain
 
@@ -86,7 +90,9 @@ def build(tool: str, depth: str, plain: bool, source: str | None, force: bool, a
             reporter.note(line)
             advance(1)
 
-        info = toolchain.build(tool, depth=int(depth), plain=plain, source=place, force=force, progress=progress)
+        info = toolchain.build(
+            tool, depth=int(depth), plain=plain, source=place, force=force, progress=progress, version=version
+        )
     status = ToolStatus(f"{tool} {depth} bit", True, info.path, info.version, info.hooked, info.abi or None)
     reporter.event("tool", **asdict(status))
     reporter.show(f"{info.path}")

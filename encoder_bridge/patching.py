@@ -22,6 +22,8 @@ Insertions = dict[str, list[tuple[int, list[bytes]]]]
 def patch_texts(name: str) -> dict[str, bytes]:
     """The patch files of one encoder ("x265-3.5"), by file name in order of application."""
     folder = files(patches) / name
+    if not folder.is_dir():
+        return {}
     return {entry.name: entry.read_bytes() for entry in _sorted(folder) if entry.name.endswith(".patch")}
 
 
@@ -64,7 +66,7 @@ def read_patch(text: bytes) -> Insertions:
 
 def check_originals(tree: Path, name: str) -> None:
     """Raises BuildError unless the files to be patched are byte for byte the ones the patches were made for."""
-    for file, expected in patches.ORIGINALS[name].items():
+    for file, expected in patches.ORIGINALS.get(name, {}).items():
         path = tree / file
         if not path.is_file():
             raise BuildError(f"{path} is missing; expected the source tree of {name}")

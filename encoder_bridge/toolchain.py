@@ -17,7 +17,7 @@ import patches
 from encoder_bridge import patching
 from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.errors import BuildError, ConfigError, ToolNotFoundError
-from encoder_bridge.source_package import Progress, unpack_source
+from encoder_bridge.source_package import Progress, fetch_offered, is_source_of, unpack_source
 from encoder_bridge.tools import TOOLS, Build, Recipe, Tool
 
 PLUGIN_NAME = "bridge_plugin.so"
@@ -57,15 +57,16 @@ def build(
         progress: called with one line per step.
         plain: leave our hook out, for comparisons.
         force: build even if there is a build.
-        version: of the recipe; None is the first whose source is to be had.
+        version: of the recipe; None is the given source's, one built already, or the first the distribution offers.
 
     Raises BuildError naming what is missing or with the end of the log; ConfigError for another name or depth.
     """
     tool = _buildable(name)
     place = source or _source_from_env(name)
-    recipe = _recipe(tool, version, place, progress or (lambda line: None))
-    if recipe.depths and depth not in recipe.depths:
-        raise ConfigError(f"{name}: bit depth {depth}; expected {' or '.join(map(str, recipe.depths))}")
+    depths = tool.recipes[0].depths
+    if depths and depth not in depths:
+        raise ConfigError(f"{name}: bit depth {depth}; expected {' or '.join(map(str, depths))}")
+    recipe = _recipe(tool, version, depth, place, progress or (lambda line: None))
     folder = _build_folder(recipe, depth, plain)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -165,10 +166,23 @@ def _buildable(name: str) -> Tool:
     return TOOLS.get(name)
 
 
-def _recipe(tool: Tool, version: str | None, source: Path | None, progress: Progress) -> Recipe:
-    """The version to build: the one asked for, the one a given source is, or the first."""
-    if version is None:
+def _recipe(tool: Tool, version: str | None, depth: int, source: Path | None, progress: Progress) -> Recipe:
+    """The version to build: the one asked for, a given source's, one built already, or what the distribution offers."""
+    if version is not None:
+        return _recipe_named(tool, version)
+    if source is not None:
+        return next((recipe for recipe in tool.recipes if is_source_of(recipe.source, source)), tool.recipes[0])
+    for recipe in tool.recipes:
+        folders = [_build_folder(recipe, depth, plain) for plain in (False, True)]
+        if any((folder / tool.name).is_file() for folder in folders):
+            return recipe
+    if len(tool.recipes) == 1:
         return tool.recipes[0]
+    offered = fetch_offered([recipe.source for recipe in tool.recipes], cache_folder(), progress)
+    return next((recipe for recipe in tool.recipes if recipe.source is offered), tool.recipes[0])
+
+
+def _recipe_named(tool: Tool, version: str) -> Recipe:
     for recipe in tool.recipes:
         if recipe.name == f"{tool.name}-{version}":
             return recipe
@@ -226,6 +240,7 @@ def _compile(
     digest = patching.patch_hash(recipe.name) if hooked else ""
     if hooked and recipe.hook is not None:
         patching.apply_patches(tree, recipe.name)
+        (tree / recipe.hook).mkdir(exist_ok=True)
         for name, content in patching.hook_sources(recipe.name).items():
             (tree / recipe.hook / name).write_bytes(content)
     what = " ".join([tool.name, *([f"{depth} bit"] if recipe.depths else []), *(["without hook"] if plain else [])])

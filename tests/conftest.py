@@ -27,18 +27,24 @@ def camvid() -> Path:
     return folder
 
 
-def _ready(depth: int) -> BuildInfo:
+def _ready(depth: int, name: str = "x265") -> BuildInfo:
     try:
-        info = toolchain.find("x265", depth)
+        info = toolchain.find(name, depth)
     except ToolNotFoundError:
-        return toolchain.build("x265", depth=depth)
-    return info if info.hooked else toolchain.build("x265", depth=depth)
+        return toolchain.build(name, depth=depth)
+    return info if info.hooked else toolchain.build(name, depth=depth)
 
 
 @pytest.fixture(scope="session")
-def x265_hooked() -> BuildInfo:
+def x265_distribution() -> BuildInfo:
     """The patched 8-bit x265, built into the user's cache when it is not there yet."""
     return _ready(8)
+
+
+@pytest.fixture(scope="session")
+def x265_hooked(x265_distribution: BuildInfo) -> BuildInfo:
+    """The same; the tests of the hook take other versions as well."""
+    return x265_distribution
 
 
 @pytest.fixture(scope="session")
@@ -50,4 +56,10 @@ def x265_hooked_10() -> BuildInfo:
 @pytest.fixture(scope="session")
 def x265_plain(x265_hooked: BuildInfo) -> BuildInfo:
     """The untouched x265 of the same version and depth."""
-    return toolchain.build("x265", depth=8, plain=True)
+    return toolchain.build("x265", depth=8, plain=True, version=x265_hooked.version.partition("+")[0])
+
+
+@pytest.fixture(scope="session")
+def x264_hooked() -> BuildInfo:
+    """x264 with our hook, built into the user's cache when it is not there yet."""
+    return _ready(8, "x264")
