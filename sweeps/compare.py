@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.errors import PluginError
 from models.model_set import SetModel
+from sweeps.anchors import Anchor
+from sweeps.anchors.runs import anchor_records, kept_or_made
 from sweeps.bd import BDRow, bd_rows
-from sweeps.coding import ANCHOR, Coder, arm_name, describe, plain
+from sweeps.coding import ANCHOR, NEUTRAL, Coder, arm_name, describe, plain
 from sweeps.records import RunRecord, now_iso
 from sweeps.run_one import Job, job_key, run_one
 from sweeps.store import ResultStore
@@ -22,8 +24,9 @@ class Comparison:
     """Records by arm, in the order of the rate points, and the BD-rate of each test arm over the anchor.
 
     Attributes:
-        arms: arm name → records; "psnr" is the anchor, "neutral" the hooked encoder with nothing to say.
-        rows: BD-rates per arm, network and measure.
+        arms: arm name → records; "psnr" is the anchor, "neutral" the hooked encoder with nothing to say; other
+            encoders come first.
+        rows: BD-rates per arm, network and measure; over "psnr", then over each of the other encoders.
     """
 
     arms: dict[str, list[RunRecord]]
@@ -59,9 +62,21 @@ def controls_of(config: CodingConfig) -> list[CodingConfig]:
 
 
 def compare(
-    template: Job, configs: Sequence[CodingConfig], coder: Coder, store: ResultStore, bootstrap: int = 1000
+    template: Job,
+    configs: Sequence[CodingConfig],
+    coder: Coder,
+    store: ResultStore,
+    bootstrap: int = 1000,
+    anchors: Sequence[Anchor] = (),
 ) -> Iterator[RunRecord | Comparison]:
     """Run what the store does not hold yet; yields each record as it is there, and the comparison at the end.
+
+    Args:
+        template: input and judges; its configuration does not count.
+        configs: see ``plan``.
+        coder, store: where streams and records are kept.
+        bootstrap: resamples for confidence intervals.
+        anchors: other encoders the arms are compared with as well.
 
     Raises:
         PluginError: the neutral arm is not byte-identical to the plain encoder, so no gain could be believed.
@@ -70,34 +85,44 @@ def compare(
     """
     for config in configs:
         coder.check(template.source, config)
+    for config in [*configs, *(config for anchor in anchors for config in anchor.configs)]:
         for judge in template.judges:
             if isinstance(judge, SetModel):
                 judge.check(config)
     arms: dict[str, list[RunRecord]] = {}
-    anchors: dict[str, RunRecord] = {}
+    plains: dict[str, RunRecord] = {}
     for config in configs:
         job = dataclasses.replace(template, config=config)
-        anchor = anchors.get(_rate_digest(config)) if config.neutral else None
-        record = _run(job, anchor, coder, store)
+        twin = plains.get(_rate_digest(config)) if config.neutral else None
+        record = _run(job, twin, coder, store)
         if config.rdo == "psnr" and not config.neutral:
-            anchors[_rate_digest(config)] = record
+            plains[_rate_digest(config)] = record
         arms.setdefault(arm_name(config), []).append(record)
         yield record
-    yield Comparison(arms, bd_rows(arms, ANCHOR, bootstrap))
+    others: dict[str, list[RunRecord]] = {}
+    for anchor in anchors:
+        for record in anchor_records(anchor, template, coder, store):
+            others.setdefault(anchor.name, []).append(record)
+            yield record
+    yield Comparison({**others, **arms}, _rows(arms, others, bootstrap))
+
+
+def _rows(arms: dict[str, list[RunRecord]], others: dict[str, list[RunRecord]], bootstrap: int) -> list[BDRow]:
+    """Every arm over "psnr"; every arm but the neutral one, whose streams are those of "psnr", over other encoders."""
+    tests = {name: records for name, records in arms.items() if name != NEUTRAL}
+    rows = bd_rows(arms, ANCHOR, bootstrap)
+    for name, records in others.items():
+        rows += bd_rows({name: records, **tests}, name, bootstrap)
+    return rows
 
 
 def _rate_digest(config: CodingConfig) -> str:
     return plain(config).digest()
 
 
-def _run(job: Job, anchor: RunRecord | None, coder: Coder, store: ResultStore) -> RunRecord:
+def _run(job: Job, twin: RunRecord | None, coder: Coder, store: ResultStore) -> RunRecord:
     key = job_key(job, coder)
-    kept = store.get(key)
-    if kept is not None and kept.status == "ok":
-        return kept
-    record = run_one(job, coder) if anchor is None else _neutral(job, key, anchor, coder)
-    store.append(record)
-    return record
+    return kept_or_made(store, key, lambda: run_one(job, coder) if twin is None else _neutral(job, key, twin, coder))
 
 
 def _neutral(job: Job, key: str, anchor: RunRecord, coder: Coder) -> RunRecord:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder_bridge.config import CodingConfig
+from sweeps.anchors import Anchor, build_name
 from sweeps.coding import Coder, arm_name
 from sweeps.compare import Comparison, compare
 from sweeps.records import RunRecord, config_of
@@ -15,19 +16,25 @@ from sweeps.store import ResultStore
 
 
 def run_and_show(
-    job: Job, configs: Sequence[CodingConfig], coder: Coder, store: ResultStore, bootstrap: int
+    job: Job,
+    configs: Sequence[CodingConfig],
+    coder: Coder,
+    store: ResultStore,
+    bootstrap: int,
+    anchors: Sequence[Anchor] = (),
 ) -> Comparison:
     """Carry out a plan; NDJSON events or tables go to stdout, ``rd.png`` beside the store."""
     from sweeps.rd_panels import plot_arms
     from sweeps.tables import bd_table, points_table
 
     result: Comparison | None = None
-    with coder.reporter.task("compare", len(configs)) as advance:
-        for item in compare(job, configs, coder, store, bootstrap):
+    total = len(configs) + sum(len(anchor.points) for anchor in anchors)
+    with coder.reporter.task("compare", total) as advance:
+        for item in compare(job, configs, coder, store, bootstrap, anchors):
             if isinstance(item, Comparison):
                 result = item
             else:
-                coder.reporter.event("point", **point_event(item, store.folder))
+                coder.reporter.event("point", **point_event(item, store.folder, job.config.codec))
                 advance(1)
     assert result is not None
     for row in result.rows:
@@ -41,14 +48,14 @@ def run_and_show(
     return result
 
 
-def point_event(record: RunRecord, folder: Path) -> dict[str, Any]:
-    """Fields of the ``point`` event (design §7)."""
+def point_event(record: RunRecord, folder: Path, codec: str) -> dict[str, Any]:
+    """Fields of the ``point`` event (design §7); a record of another codec than ``codec`` is an anchor's."""
     config = record.config
     rate = {name: config[name] for name in ("qp", "crf", "bitrate") if config[name] is not None}
     return {
         "codec": config["codec"],
         "rdo": config["rdo"],
-        "arm": record_arm(record),
+        "arm": record_arm(record) if config["codec"] == codec else build_name(record.build),
         **{"qp": None, **rate},
         "scale": config["scale"],
         "bits": record.bits,

@@ -58,7 +58,8 @@ def _panel(
             rates, values = zip(*points, strict=True)
             curves.append(Curve(arm, rates, values, style))
     unit = ", dB" if what[1] == "psnr_y" else ""
-    notes = [_note(row) for row in rows if (row.network, row.metric) == what and row.arm != neutral]
+    over = [row for row in rows if row.anchor == anchor and row.arm != neutral]
+    notes = [_note(row) for row in over if (row.network, row.metric) == what]
     return [Panel(title, MEASURE_NAMES[what[1]] + unit, curves, notes)] if curves else []
 
 

@@ -57,7 +57,11 @@ def run_one(job: Job, coder: Coder) -> RunRecord:
     """Encode, decode with PyAV and score. Raises what any of these steps raises."""
     began = time.monotonic()
     key = job_key(job, coder)
-    encoded = coder.encode(job.source, job.config)
+    return score_stream(key, job, coder.encode(job.source, job.config), coder, began)
+
+
+def score_stream(key: str, job: Job, encoded: Encoded, coder: Coder, began: float) -> RunRecord:
+    """The record of a stream in the workspace; ``began`` is when work on it did, on the monotonic clock."""
     scores = _score(job, encoded.stream.path, coder)
     return _record(key, job, encoded, scores, coder.workspace.folder, time.monotonic() - began)
 

@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.console import Reporter
+from encoder_bridge.encoder import pads
 from encoder_bridge.errors import ConfigError, ModelError, OutputError
 from encoder_bridge.frames import Frame, FrameSource, VideoFormat
 from encoder_bridge.padding import padded_format
@@ -20,9 +21,10 @@ from models import default_model_path
 from models.metadata import ModelOptions
 from models.model_set import SetModel
 from models.task_model import TaskModel
+from sweeps.anchors.clip import EMBEDDED, embedded_clip
 from sweeps.inspection import check_inspection_target
 from sweeps.judges import JudgeMaker, needs_driver
-from sweeps.labels import LabelFolder
+from sweeps.labels import LabelFolder, LabelledVideo, LabelSource, OwnLabels
 from sweeps.maps import MapMaker
 from sweeps.options import Options, raw_spec, run_opts, source_options
 
@@ -30,7 +32,9 @@ _MODEL_FLAGS = ("layout", "color_order", "input_range", "mean", "std", "classes"
 
 
 def open_input(options: Options, reporter: Reporter, name: str = "input") -> FrameSource:
-    """The video of an option set; what had to be assumed about it is said once."""
+    """The video of an option set; what had to be assumed about it is said once. "embedded" is the embedded clip."""
+    if options[name] == EMBEDDED and not Path(EMBEDDED).exists():
+        return embedded_clip(options["frames"])
     raw, stated = raw_spec(options), source_options(options)
     source = open_source(
         options[name],
@@ -63,7 +67,7 @@ def refuse_same_file(source: str, output: Path) -> None:
 def note_padding(fmt: VideoFormat, config: CodingConfig, reporter: Reporter) -> None:
     """Say that an odd size is coded one sample larger."""
     padded = padded_format(fmt)
-    if config.scale == 1 and padded is not fmt:
+    if config.scale == 1 and not config.gray and padded is not fmt and pads(config.codec):
         reporter.warn(
             f"{fmt.width}x{fmt.height} cannot be coded in {fmt.chroma}: the stream is {padded.width}x{padded.height}, "
             "its last column or row repeated"
@@ -116,11 +120,11 @@ def _judge(path: Path, options: Options, gray: bool) -> TaskModel | SetModel:
         return TaskModel(path, device=options["device"], options=model_options_of(options))
 
 
-def labels_of(options: Options, frames: int | None) -> LabelFolder | None:
-    """The label images of ``--labels``, as many as the video has frames."""
+def labels_of(options: Options, source: FrameSource) -> LabelSource | None:
+    """The label images of ``--labels``, as many as the video has frames; without it those it brings along, if any."""
     if options["labels"] is None:
-        return None
-    folder = LabelFolder(Path(options["labels"]), options["frames"])
+        return OwnLabels(cast(LabelledVideo, source)) if hasattr(source, "labels") else None
+    folder, frames = LabelFolder(Path(options["labels"]), options["frames"]), source.frame_count
     if frames is not None and len(folder) != frames:
         raise ConfigError(f"--labels {options['labels']}: {len(folder)} label images for {frames} frames")
     return folder

@@ -75,8 +75,10 @@ def _rate_cells(record: RunRecord, reference: RunRecord | None) -> list[str]:
 
 
 def _times(records: Sequence[RunRecord], references: Sequence[RunRecord]) -> list[str]:
-    """Encode seconds and both ratios, of sums over the records."""
+    """Encode seconds and both ratios, of sums over the records; nothing for recorded streams."""
     encode = sum(r.encode_s for r in records)
+    if not encode:
+        return ["", "", ""]
     whole = encode + sum(r.map_s + r.first_pass_s for r in records)
     base = sum(r.encode_s for r in references)
     return [f"{encode:.1f}", f"{encode / base:.2f}" if base else "", f"{whole / base:.2f}" if base else ""]
@@ -90,12 +92,17 @@ def _equals_anchor(arms: Arms, name: str, anchor: str) -> bool:
 
 
 def rate_point(config: Mapping[str, Any]) -> str:
-    """``QP 32``, ``CRF 28`` or ``500 kbit/s`` of a record's configuration."""
+    """``QP 32``, ``quality 50``, ``CRF 28``, ``500 kbit/s`` or, at half size, ``QP 32 ×0.5`` of a configuration."""
+    scale = config.get("scale", 1)
+    return _rate(config) + (f" ×{scale:g}" if scale != 1 else "")
+
+
+def _rate(config: Mapping[str, Any]) -> str:
+    from encoder_bridge.encoder import quality_of
+
     if config.get("qp") is not None:
-        return f"QP {config['qp']}"
-    if config.get("crf") is not None:
-        return f"CRF {config['crf']:g}"
-    return f"{config.get('bitrate')} kbit/s"
+        return quality_of(config.get("codec", "x265")).describe(config["qp"])
+    return f"CRF {config['crf']:g}" if config.get("crf") is not None else f"{config.get('bitrate')} kbit/s"
 
 
 def kbit_s(record: RunRecord) -> float:
@@ -112,12 +119,17 @@ def bd_table(rows: Sequence[BDRow]) -> Table:
     dropped = any(row.outcome is not None and any(row.outcome.result.dropped) for row in rows)
     caption = "BD-rate: bits at equal measure, negative is better"
     caption += "; dropped: beaten points of the anchor + of the arm" if dropped else ""
-    undefined = [f"{row.arm}, {row.network}, {row.metric}: {row.reason}" for row in rows if row.outcome is None]
+    nowhere = [row for row in rows if row.outcome is None]
+    undefined = [f"{_arm_title(row, rows[0].anchor)}, {row.network}, {row.metric}: {row.reason}" for row in nowhere]
     table = _new_table("\n".join([caption, *undefined]), "BD-rate")
     _add_columns(table, ("arm", "network", "measure"), ("BD-rate", "interval", "overlap", *["dropped"] * dropped))
-    for arm in dict.fromkeys(row.arm for row in rows):
-        _add_arm(table, arm, [row for row in rows if row.arm == arm], dropped)
+    for title in dict.fromkeys(_arm_title(row, rows[0].anchor) for row in rows):
+        _add_arm(table, title, [row for row in rows if _arm_title(row, rows[0].anchor) == title], dropped)
     return table
+
+
+def _arm_title(row: BDRow, first: str) -> str:
+    return row.arm if row.anchor == first else f"{row.arm} over {row.anchor}"
 
 
 def _add_arm(table: Table, arm: str, rows: Sequence[BDRow], dropped: bool) -> None:

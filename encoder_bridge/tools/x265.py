@@ -1,4 +1,4 @@
-"""x265: Debian 12's source package is 3.5."""
+"""x265: Debian 12's source package is 3.5, Debian 13's 4.1."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _depths(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(bits) for bits in re.findall(r"\b(8|10|12)bit", text)})) or (8,)
 
 
-def _recipe(version: str) -> Recipe:
-    source = SourcePackage(f"x265-{version}", "x265", f"x265_{version}.orig.tar.gz", f"x265_{version}")
+def _recipe(version: str, packed: str) -> Recipe:
+    source = SourcePackage(f"x265-{version}", "x265", f"x265_{version}.orig.tar.{packed}", f"x265_{version}")
     return Recipe(source, _make, _NEEDED, hook="source/encoder")
 
 
@@ -39,6 +39,6 @@ X265 = TOOLS.register("x265")(
         title="x265",
         version=r"HEVC encoder version (\S+)",
         depths=_depths,
-        recipes=(_recipe("3.5"),),
+        recipes=(_recipe("3.5", "gz"), _recipe("4.1", "xz")),
     )
 )

@@ -37,13 +37,22 @@ from sweeps.options import command as new_command
     default=False,
     help="Also run the candidates judged by squared error, and the map alone.",
 )
+@click.option(
+    "--anchor",
+    multiple=True,
+    metavar="CODEC[-VERSION]",
+    help="Also compare with this encoder's own coding (vtm, hm, vvenc, jm, x265): with a program that is here, else "
+    "with recorded points of the input `embedded`; repeatable.",
+)
 @click.option("--bootstrap", default=1000, type=click.IntRange(min=10), help="Resamples for confidence intervals.")
 def command(**options: Any) -> None:
     """Encode INPUT at several rate points in every arm, score what networks see, and give BD-rates.
 
+    INPUT may be the word `embedded`: a small procedural street scene with labels, which anchors are recorded on.
     Results are kept in the output folder: started again, the command repeats nothing that is finished.
     """
     from sweeps import session
+    from sweeps.anchors import resolve_anchors
     from sweeps.coding import Coder
     from sweeps.compare import plan
     from sweeps.present import run_and_show
@@ -55,10 +64,14 @@ def command(**options: Any) -> None:
     source = session.open_input(options, say)
     configs = coding_configs(options, source.format)
     driving = session.driver(options)
-    networks = session.judges(options, driving, source.format.chroma == "400")
-    labels = session.labels_of(options, source.frame_count)
+    networks = session.judges(options, driving, options["gray"] or source.format.chroma == "400")
+    labels = session.labels_of(options, source)
+    anchors = resolve_anchors(options["anchor"], configs, source)
     maker = session.map_maker(options, driving, configs[0])
     coder = Coder(Workspace(folder), run_opts(options), say, maker, session.judge_maker(options, driving, configs[0]))
     job = Job(source, Path(options["input"]).name, configs[0], networks, labels)
+    runs = plan(configs, options["neutral"], options["controls"])
+    for anchor in anchors:
+        say.note(f"anchor {anchor.name}: {'recorded streams' if anchor.recorded else 'coded here'}")
     with ResultStore(folder) as store:
-        run_and_show(job, plan(configs, options["neutral"], options["controls"]), coder, store, options["bootstrap"])
+        run_and_show(job, runs, coder, store, options["bootstrap"], anchors)

@@ -40,7 +40,7 @@ def command(**options: Any) -> None:
         test = session.open_test(options, say)
         networks = session.judges(options, session.driver(options), reference.format.chroma == "400")
         seeing = members(networks, options["coded"])
-        labels = session.labels_of(options, reference.frame_count)
+        labels = session.labels_of(options, reference)
         workspace = Workspace(folder)
         pseudo = {n.name: read_frames(pseudo_labels(reference, n, workspace, say)) for n in networks}
         with say.task("score", reference.frame_count) as advance:

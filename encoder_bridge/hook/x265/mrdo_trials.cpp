@@ -179,13 +179,13 @@ Mode* MrdoTrials::compress(Analysis& analysis, CUData& ctu, Frame& frame, const 
             break; /* the only one: it stands where it is */
         if (m_snapshots.size() < count)
             m_snapshots.push_back(new MrdoSnapshot);
-        m_snapshots[count - 1]->take(ctu, *best, *frame.m_reconPic);
+        m_snapshots[count - 1]->take(ctu, *best, *mrdoPicture(frame.m_reconPic));
     }
     uint32_t kept = 0;
     if (count > 1)
     {
         kept = choose(*side, ctu, frame, tried, count);
-        m_snapshots[kept]->restore(ctu, *best, *frame.m_reconPic, kept + 1 < count);
+        m_snapshots[kept]->restore(ctu, *best, *mrdoPicture(frame.m_reconPic), kept + 1 < count);
     }
     side->keep(addr, tried[kept]);
     return best;

@@ -116,7 +116,7 @@ void MrdoEncoder::refuseUnsupported(const x265_param& param, const MrdoSide& sid
                   param.psyRd, param.psyRdoq);
     if (side.hasWeight() && param.bSsimRd)
         mrdo::die("distortion weights with --ssim-rd, which replaces squared error; leave --ssim-rd out");
-    if (param.analysisLoad || param.analysisLoadReuseLevel)
+    if (mrdoNamed(param.analysisLoad) || param.analysisLoadReuseLevel)
         mrdo::die("side information with loaded analysis, which has decided already; leave --analysis-load out");
     if (side.hasQp() && param.bLossless)
         mrdo::die("QP map with --lossless, which has no QP; leave one of them out");
@@ -135,7 +135,7 @@ void MrdoEncoder::refuseLevelB(const x265_param& param, const MrdoSide& side) co
         mrdo::die("candidates with --vbv-bufsize, which codes rows twice; leave it out");
     if (param.bEnableRdRefine || param.bOptCUDeltaQP || param.bDynamicRefine)
         mrdo::die("candidates with --rd-refine, --opt-cu-delta-qp or --dynamic-refine; leave them out");
-    if (param.analysisSave || param.analysisSaveReuseLevel || param.bCTUInfo || param.analysisMultiPassRefine)
+    if (mrdoNamed(param.analysisSave) || param.analysisSaveReuseLevel || param.bCTUInfo || param.analysisMultiPassRefine)
         mrdo::die("candidates with saved or shared analysis, which would hold the last trial; leave it out");
     if (side.variesQp() && param.bLossless)
         mrdo::die("candidates that change the QP with --lossless, which has none; leave one of them out");

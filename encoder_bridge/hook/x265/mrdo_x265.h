@@ -1,4 +1,4 @@
-/* The hook's x265 3.5 side: what the lines inserted by patches/x265-3.5 call. */
+/* The hook's x265 side: what the lines inserted by patches/x265-3.5 and patches/x265-4.1 call. */
 #ifndef MRDO_X265_H
 #define MRDO_X265_H
 
@@ -118,6 +118,11 @@ inline void mrdoWeightCu(const CUData& cu, const Yuv& fenc, const Yuv& recon, ss
 
 /* QP of a CU as rate control and AQ want it, with the map's offset added. */
 double mrdoQp(const CUData& ctu, const CUGeom& geom, double qp);
+
+/* What differs between the versions: one picture and a pointer, or an array of them; a name or NULL, or an array. */
+inline PicYuv* mrdoPicture(PicYuv* picture) { return picture; }
+inline PicYuv* mrdoPicture(PicYuv* const* pictures) { return pictures[0]; }
+inline bool mrdoNamed(const char* file) { return file && *file; }
 
 /* Rate control's QP of a CTU, before any offset. */
 int mrdoFrameQp(const CUData& cu);

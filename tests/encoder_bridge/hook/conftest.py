@@ -155,6 +155,37 @@ def encode_hosted(encode: Callable[..., Encoded]) -> Callable[..., Encoded]:
     return run
 
 
+@pytest.fixture(scope="session", params=["distribution", pytest.param("4.1", marks=pytest.mark.slow)])
+def x265_hooked(request: pytest.FixtureRequest) -> BuildInfo:
+    """The patched 8-bit x265: what the distribution offers is built, 4.1 beside it taken where it is there already."""
+    if request.param == "4.1":
+        return built_already("4.1", plain=False)
+    info: BuildInfo = request.getfixturevalue("x265_distribution")
+    return info
+
+
+@pytest.fixture(scope="session")
+def x265_plain(x265_hooked: BuildInfo) -> BuildInfo:
+    """The untouched x265 of the same version and depth."""
+    version = x265_hooked.version.partition("+")[0]
+    return (
+        built_already("4.1", plain=True) if version == "4.1" else toolchain.build("x265", plain=True, version=version)
+    )
+
+
+def built_already(version: str, plain: bool) -> BuildInfo:
+    """A build in the cache, or the program MRDO_X265_41 (_PLAIN) names; else the test is skipped."""
+    variable, flag = ("MRDO_X265_41_PLAIN", " --plain") if plain else ("MRDO_X265_41", "")
+    named = os.environ.get(variable)
+    if named:
+        return toolchain.probe(Path(named))
+    kind = "plain" if plain else toolchain.patch_hash(f"x265-{version}")
+    binary = toolchain.cache_folder() / f"x265-{version}-{kind}-8bit" / "x265"
+    if not binary.is_file():
+        pytest.skip(f"no x265 {version}: set {variable}, or run: mrdo build x265 --version {version}{flag}")
+    return toolchain.probe(binary)
+
+
 @pytest.fixture(scope="session")
 def x265_plain_10(x265_hooked_10: BuildInfo) -> BuildInfo:
     return toolchain.build("x265", depth=10, plain=True)

@@ -15,9 +15,9 @@ from encoder_bridge.errors import BuildError
 from encoder_bridge.source_package import unpack_source, write_source_entries
 from encoder_bridge.tools.x265 import X265
 
-NAME = "x265-3.5"
-SOURCE = X265.recipes[0].source
-TEXTS = patching.patch_texts(NAME)
+SOURCES = {recipe.name: recipe.source for recipe in X265.recipes}
+SOURCE = SOURCES["x265-3.5"]
+TEXTS = [(name, file, text) for name in SOURCES for file, text in patching.patch_texts(name).items()]
 
 
 def tree_of(lines: dict[str, str], tmp_path, monkeypatch):
@@ -30,9 +30,9 @@ def tree_of(lines: dict[str, str], tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("file", TEXTS)
-def test_insert_only_and_zero_context(file):
-    lines = TEXTS[file].decode().splitlines()
+@pytest.mark.parametrize(("name", "file", "text"), TEXTS, ids=lambda value: value[:8] if isinstance(value, str) else "")
+def test_insert_only_and_zero_context(name, file, text):
+    lines = text.decode().splitlines()
     hunks = [line for line in lines if line.startswith("@@")]
     ours = [line for line in lines if line.startswith("+") and not line.startswith("+++ ")]
     assert all(re.fullmatch(r"@@ -\d+,0 \+\d+(,\d+)? @@", hunk) for hunk in hunks)
@@ -42,9 +42,24 @@ def test_insert_only_and_zero_context(file):
     assert 20 <= len(ours) <= 48
 
 
-def test_every_touched_file_has_a_known_original():
-    touched = {file for text in TEXTS.values() for file in patching.read_patch(text)}
-    assert touched == set(patches.ORIGINALS[NAME])
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_touched_file_has_a_known_original(name):
+    touched = {file for text in patching.patch_texts(name).values() for file in patching.read_patch(text)}
+    assert touched == set(patches.ORIGINALS[name])
+
+
+def test_both_versions_of_x265_get_the_same_lines():
+    """But for what is an array in 4.1: the pictures and bits of a layer."""
+
+    def inserted(name):
+        texts = patching.patch_texts(name).values()
+        return [
+            line for text in texts for blocks in patching.read_patch(text).values() for _, b in blocks for line in b
+        ]
+
+    old, new = inserted("x265-3.5"), inserted("x265-4.1")
+    differ = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
+    assert len(differ) == 2 and all(b.replace(b"[layer]", b"") == a for a, b in differ)
 
 
 @pytest.mark.parametrize(
@@ -72,25 +87,30 @@ def test_another_tree_is_refused(tmp_path, monkeypatch):
         patching.apply_patches(tree, "toy")
 
 
-def test_our_applier_agrees_with_patch(tmp_path):
-    archive = toolchain.cache_folder() / "sources" / "x265_3.5.orig.tar.gz"
-    if not archive.is_file() or shutil.which("patch") is None:
-        pytest.skip("no source archive in the cache, or no patch program")
+@pytest.mark.parametrize("name", SOURCES)
+def test_our_applier_agrees_with_patch_and_git(name, tmp_path):
+    archive = toolchain.cache_folder() / "sources" / SOURCES[name].archive
+    if not archive.is_file() or shutil.which("patch") is None or shutil.which("git") is None:
+        pytest.skip(f"no {archive.name} in the cache, or no patch program")
     trees = []
-    for name in ("ours", "theirs"):
-        (tmp_path / name).mkdir()
-        trees.append(unpack_source(SOURCE, archive, tmp_path, tmp_path / name, print))
-    patching.apply_patches(trees[0], NAME)
-    for text in TEXTS.values():
+    for who in ("ours", "theirs"):
+        (tmp_path / who).mkdir()
+        trees.append(unpack_source(SOURCES[name], archive, tmp_path, tmp_path / who, print))
+    for text in patching.patch_texts(name).values():
+        git = ["git", "apply", "--unidiff-zero", "--check", "--verbose"]
+        done = subprocess.run(git, cwd=trees[1], input=text, check=True, capture_output=True)
+        assert b"Skipped" not in done.stderr
         subprocess.run(["patch", "-p1", "-s", "-d", trees[1]], input=text, check=True)
-    for file, original in patches.ORIGINALS[NAME].items():
+    patching.apply_patches(trees[0], name)
+    for file, original in patches.ORIGINALS[name].items():
         content = (trees[0] / file).read_bytes()
         assert content == (trees[1] / file).read_bytes()
         assert hashlib.sha256(content).hexdigest() != original
 
 
 def test_the_build_names_its_patches(x265_hooked):
-    assert x265_hooked.patch_hash == toolchain.patch_hash() == patching.patch_hash(NAME)
+    name = f"x265-{x265_hooked.version.partition('+')[0]}"
+    assert x265_hooked.patch_hash == toolchain.patch_hash(name) == patching.patch_hash(name)
     assert (x265_hooked.abi, x265_hooked.hooked) == (1, True)
 
 
