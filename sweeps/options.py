@@ -26,7 +26,7 @@ from encoder_bridge.console import Reporter
 from encoder_bridge.encoder import default_preset_of, quality_of
 from encoder_bridge.errors import BridgeError, ConfigError, PluginError
 from encoder_bridge.frames import MATRICES, RANGES, VideoFormat
-from sweeps.paramtypes import CANDIDATES, FLOATS, FORMAT, FPS, INTS, NAMES, SIZE, TRIPLE, format_candidates
+from sweeps.paramtypes import CANDIDATES, FLOATS, FORMAT, FPS, INTS, MODES, NAMES, SIZE, TRIPLE, format_candidates
 from sweeps.sections import SectionedOption
 from sweeps.sections import command as command
 
@@ -142,9 +142,19 @@ _METRIC_HELP = (
 
 def map_options(function: F) -> F:
     """What the encoder is told about the network."""
+    return _map_options(_row("--rdo", type=click.Choice(RDO_MODES), default="map", help=_RDO_HELP))(function)
+
+
+def compared_map_options(function: F) -> F:
+    """What the encoder is told about the network, in one arm or several."""
+    several = f"{_RDO_HELP} Several, as psnr,map,map+ctu; psnr is always coded."
+    return _map_options(_row("--rdo", type=MODES, default="map", help=several))(function)
+
+
+def _map_options(rdo: Any) -> Callable[[F], F]:
     return _options(
         "Machine-aware RDO",
-        _row("--rdo", type=click.Choice(RDO_MODES), default="map", help=_RDO_HELP),
+        rdo,
         _row("--map", default=None, metavar="NAME|FILE", help=_MAP_HELP),
         _row("--strength", type=float, default=_MAP.strength, help="s in: QP change = -3 s log2(weight)."),
         _row("--tau", type=float, help="Shrinkage of the weights towards their mean.  [default: the map's own]"),
@@ -165,7 +175,7 @@ def map_options(function: F) -> F:
         _row(
             "--probe", type=int, metavar="N", help="Make the first pass N QP steps coarser.  [default: the map's own]"
         ),
-    )(function)
+    )
 
 
 def candidate_options(function: F) -> F:
@@ -271,7 +281,7 @@ def default_map(options: Options) -> str:
 def map_config(options: Options) -> MapConfig | None:
     """The map asked for; None where ``--rdo`` has none, and then a map option on the command line is a ConfigError."""
     if "map" not in options["rdo"]:
-        _refuse(_MAP_OPTIONS, options["rdo"], "--rdo map, map+ctu or no map option")
+        _refuse("map", _MAP_OPTIONS, options, "--rdo map, map+ctu or no map option")
         return None
     return MapConfig(
         name=options["map"] or default_map(options),
@@ -290,7 +300,7 @@ def map_config(options: Options) -> MapConfig | None:
 def candidate_config(options: Options) -> CandidateConfig | None:
     """The candidates asked for; None where ``--rdo`` has none, and then an option for them is a ConfigError."""
     if "ctu" not in options["rdo"]:
-        _refuse(_CTU_OPTIONS, options["rdo"], "--rdo ctu, map+ctu or no option for candidates")
+        _refuse("ctu", _CTU_OPTIONS, options, "--rdo ctu, map+ctu or no option for candidates")
         return None
     if options["metric_inside"] and not _is_given("metric"):
         options = {**options, "metric": "sse"}
@@ -319,10 +329,11 @@ def _context(options: Options) -> int:
     return suits if asked is None else asked
 
 
-def _refuse(flags: Mapping[str, str], rdo: str, expected: str) -> None:
+def _refuse(part: str, flags: Mapping[str, str], options: Options, expected: str) -> None:
+    modes = options.get("modes", (options["rdo"],))
     given = [flag for name, flag in flags.items() if _is_given(name)]
-    if given:
-        raise ConfigError(f"{', '.join(given)} with --rdo {rdo}; expected {expected}")
+    if given and not any(part in mode for mode in modes):
+        raise ConfigError(f"{', '.join(given)} with --rdo {','.join(modes)}; expected {expected}")
 
 
 def coding_config(options: Options, fmt: VideoFormat | None = None) -> CodingConfig:
@@ -333,9 +344,12 @@ def coding_config(options: Options, fmt: VideoFormat | None = None) -> CodingCon
 def coding_configs(options: Options, fmt: VideoFormat | None = None) -> list[CodingConfig]:
     """The configurations of ``coding_options(lists=True)``: for each scale one per operating point, both ascending.
 
-    An arm's curve is the convex hull of seed 001 over them: points that another scale beats drop out.
+    An arm's curve is the convex hull of seed 001 over them: points that another scale beats drop out. Of several RDO
+    modes each has its own, but "psnr" has none beside others: it is every comparison's anchor.
     """
-    return _configs(options, fmt, True)
+    modes = (options["rdo"],) if isinstance(options["rdo"], str) else options["rdo"]
+    tests = [mode for mode in modes if mode != "psnr"] or ["psnr"]
+    return [config for mode in tests for config in _configs({**options, "rdo": mode, "modes": modes}, fmt, True)]
 
 
 def _configs(options: Options, fmt: VideoFormat | None, several: bool) -> list[CodingConfig]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
-from encoder_bridge.config import Candidate
+from encoder_bridge.config import RDO_MODES, Candidate
 from encoder_bridge.errors import ConfigError
 from encoder_bridge.source_base import parse_fps as parse_fps
 from encoder_bridge.source_base import parse_pixel_format
@@ -39,6 +39,14 @@ class Parsed(_ParamType, Generic[T]):
             return self._parse(value.strip())
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def parse_modes(text: str) -> tuple[str, ...]:
+    """RDO modes, "psnr,map" → ("psnr", "map")."""
+    modes = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if any(mode not in RDO_MODES for mode in modes):
+        raise ValueError(f"expected some of {', '.join(RDO_MODES)}")
+    return modes
 
 
 def parse_ints(text: str) -> tuple[int, ...]:
@@ -136,6 +144,7 @@ def _number(part: str, kind: Callable[[str], T], text: str) -> T:
 
 
 INTS = Parsed("LIST", parse_ints)
+MODES = Parsed("LIST", parse_modes)
 FLOATS = Parsed("LIST", parse_floats)
 SIZE = Parsed("WxH", parse_size)
 FORMAT = Parsed("FORMAT", parse_format)

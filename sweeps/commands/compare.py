@@ -11,9 +11,9 @@ from sweeps.options import (
     candidate_options,
     coding_configs,
     coding_options,
+    compared_map_options,
     input_options,
     judge_options,
-    map_options,
     model_options,
     reporter,
     run_options,
@@ -25,7 +25,7 @@ from sweeps.options import command as new_command
 @new_command("compare")
 @input_options
 @coding_options(lists=True)
-@map_options
+@compared_map_options
 @candidate_options
 @model_options
 @judge_options
@@ -67,8 +67,10 @@ def command(**options: Any) -> None:
     networks = session.judges(options, driving, options["gray"] or source.format.chroma == "400")
     labels = session.labels_of(options, source)
     anchors = resolve_anchors(options["anchor"], configs, source)
-    maker = session.map_maker(options, driving, configs[0])
-    coder = Coder(Workspace(folder), run_opts(options), say, maker, session.judge_maker(options, driving, configs[0]))
+    mapped = next((config for config in configs if config.map is not None), configs[0])
+    judged = next((config for config in configs if config.ctu is not None), configs[0])
+    maker, judges = session.map_maker(options, driving, mapped), session.judge_maker(options, driving, judged)
+    coder = Coder(Workspace(folder), run_opts(options), say, maker, judges)
     job = Job(source, Path(options["input"]).name, configs[0], networks, labels)
     runs = plan(configs, options["neutral"], options["controls"])
     for anchor in anchors:

@@ -18,6 +18,7 @@ from sweeps.paramtypes import (
     parse_floats,
     parse_format,
     parse_ints,
+    parse_modes,
     parse_names,
     parse_triple,
 )
@@ -32,7 +33,7 @@ def build(arguments: list[str], make: T, lists: bool = False) -> Any:
     @opt.command("probe")
     @opt.input_options
     @opt.coding_options(lists=lists)
-    @opt.map_options
+    @(opt.compared_map_options if lists else opt.map_options)
     @opt.candidate_options
     @opt.model_options
     @opt.run_options
@@ -238,3 +239,16 @@ def test_the_first_candidate_has_nothing_to_keep() -> None:
     kept = build(["--rdo", "ctu", "--candidates", "+3,0=,-3x0.8@16="], opt.coding_config).ctu.candidates
     assert kept == (Candidate(3), Candidate(keep=True), Candidate(-3, 0.8, 16, True))
     assert format_candidates(kept) == "+3,0=,-3x0.8@16="
+
+
+def test_several_modes_are_one_comparison() -> None:
+    assert parse_modes("psnr, map,map+ctu,map") == ("psnr", "map", "map+ctu")
+    with pytest.raises(ValueError, match="psnr, map"):
+        parse_modes("psnr,best")
+    line = ["--qps", "30,32", "--rdo", "psnr,map,map+ctu", "--strength", "0.5", "--metric", "sse"]
+    configs = build(line, opt.coding_configs, lists=True)
+    assert [(c.rdo, c.qp) for c in configs] == [("map", 30), ("map", 32), ("map+ctu", 30), ("map+ctu", 32)]
+    assert all(c.map.strength == 0.5 for c in configs) and [c.ctu is not None for c in configs] == [0, 0, 1, 1]
+    assert [c.rdo for c in build(["--rdo", "psnr", "--qps", "32"], opt.coding_configs, lists=True)] == ["psnr"]
+    with pytest.raises(ConfigError, match=r"--metric with --rdo psnr,map; expected"):
+        build(["--rdo", "psnr,map", "--metric", "sse"], opt.coding_configs, lists=True)
