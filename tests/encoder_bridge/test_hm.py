@@ -1,4 +1,4 @@
-"""HM itself, where it is built (`mrdo build hm`), named or on the PATH."""
+"""HM itself: named, on the PATH, or built from its source package as `mrdo build hm` does."""
 
 from __future__ import annotations
 
@@ -9,20 +9,31 @@ import pytest
 from encoder_bridge import toolchain
 from encoder_bridge.config import CodingConfig, RunOptions
 from encoder_bridge.decode import decode_stream, picture_bytes
+from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.encoders.hm import HM
-from encoder_bridge.errors import ToolNotFoundError
+from encoder_bridge.errors import BuildError, ToolNotFoundError
 from encoder_bridge.frames import Frame, VideoFormat
 
+pytestmark = pytest.mark.slow
 
-def _missing() -> str:
+
+@pytest.fixture(scope="module", autouse=True)
+def hm() -> BuildInfo:
+    """The HM that is here; else it is built, which takes about a minute."""
     try:
-        toolchain.find("hm")
-    except ToolNotFoundError as error:
-        return str(error)
-    return ""
+        return toolchain.find("hm")
+    except ToolNotFoundError:
+        pass
+    try:
+        return toolchain.build("hm")
+    except BuildError as error:
+        pytest.skip(f"HM is not here and cannot be built: {error}")
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(_missing()), reason=_missing() or "HM is here")]
+def test_it_is_the_version_of_the_recipe(hm: BuildInfo):
+    assert hm.version == "18.0" and set(hm.depth) == {8, 10} and not hm.hooked
+    config = CodingConfig(codec="hm", preset="ctc", gop="lowdelay", qp=32)
+    assert HM().cfg_file(config, hm.path).name == "encoder_lowdelay_P_main.cfg"
 
 
 def coded(planes, fmt: VideoFormat, config: CodingConfig, out: Path, count: int = 3):
