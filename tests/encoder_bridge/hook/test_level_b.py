@@ -61,6 +61,8 @@ def test_trials_that_are_all_the_same_leave_no_trace(preset, gop, clip, x265_hoo
     ids=lambda extra: extra[0] + extra[1] if len(extra) > 1 else extra[0],
 )
 def test_the_same_with_other_tools(extra, clip, x265_hooked, x265_plain, encode, trials):
+    if "--pmode" in extra and x265_hooked.version.startswith("4"):
+        pytest.skip("x265 4 has no --pmode any more")
     args = ("--preset", "slow", *(() if "--crf" in extra else ("--qp", "30")), *extra)
     expected = encode(x265_plain, clip, args).stream
     assert trials(x265_hooked, clip, args, f"candidates={SAME};pick=hash").stream == expected
