@@ -28,4 +28,5 @@ class VTM(ReferenceEncoder):
 
     def own_options(self) -> tuple[str, ...]:
         """Parameter sets once, as every encoder here writes them."""
-        return ("--ReWriteParamSets=0",)
+        # The last level that reports the bytes written, by which a finished stream is known.
+        return ("--ReWriteParamSets=0", "--Verbosity=6")

@@ -93,7 +93,6 @@ def _point(config: CodingConfig, clip: Any, coder: Coder, folder: Path) -> dict[
         "bits": record.bits,
         "frames": record.frames,
         "frame_bits": record.frame_bits,
-        "encode_s": round(record.encode_s, 2),
         "psnr": {key: round(value, 4) for key, value in record.psnr.items()},
         "scores": record.scores,
         "command": [_bare(word) for word in command],

@@ -42,7 +42,8 @@ def like_tests(gop: str = "intra") -> list[CodingConfig]:
 
 def test_each_recorded_encoder_has_both_structures():
     recorded = {(a.name, a.gop) for a in RECORDED}
-    assert {"hm", "jm", "vvenc"} <= {a.codec for a in RECORDED}
+    assert {"hm-18.0", "vtm-12.0", "vtm-23.13"} <= {a.name for a in RECORDED}
+    assert {"hm", "vtm", "jm", "vvenc"} == {a.codec for a in RECORDED}
     assert recorded == {(name, gop) for name, _ in recorded for gop in ("intra", "randomaccess")}
 
 
@@ -169,9 +170,9 @@ def test_a_changed_stream_is_refused(tmp_path: Path):
 @pytest.mark.slow
 def test_compare_with_recorded_anchors(tmp_path: Path, x265_hooked: BuildInfo):
     """The command with none of the anchors' programs here: their arms, and BD-rates of our arms over them."""
-    anchors_asked = [word for name in ("hm", "jm") for word in ("--anchor", name)]
+    anchors_asked = [word for name in ("vtm", "jm") for word in ("--anchor", name)]
     command = [sys.executable, "-m", "sweeps.cli", "compare", "embedded", "--json", "-o", str(tmp_path / "out")]
-    hidden = {"MRDO_HM": "", "MRDO_JM": "", "MRDO_JM_HOOKED": "", "MRDO_CACHE": str(tmp_path / "cache")}
+    hidden = {"MRDO_VTM": "", "MRDO_JM": "", "MRDO_JM_HOOKED": "", "MRDO_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
         [*command, "--preset", "ultrafast", "--qps", "32,37,42,47", *anchors_asked, "--no-neutral"],
         capture_output=True,
@@ -182,13 +183,13 @@ def test_compare_with_recorded_anchors(tmp_path: Path, x265_hooked: BuildInfo):
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     points = {(e["arm"], e["qp"]): e for e in events if e["event"] == "point"}
-    assert {arm for arm, _ in points} == {"psnr", "map:learned", "hm-18.0", "jm-19.1"}
-    (recorded,) = [a for a in RECORDED if (a.name, a.gop) == ("hm-18.0", "intra")]
+    assert {arm for arm, _ in points} == {"psnr", "map:learned", "vtm-23.13", "jm-19.1"}
+    (recorded,) = [a for a in RECORDED if (a.name, a.gop) == ("vtm-23.13", "intra")]
     for point in recorded.points:
-        event = points["hm-18.0", point.config.qp]
-        assert event["bits"] == point.bits and event["codec"] == "hm"
+        event = points["vtm-23.13", point.config.qp]
+        assert event["bits"] == point.bits and event["codec"] == "vtm"
         assert event["psnr"] == pytest.approx(point.psnr, abs=1e-3)
     rates = {(e["arm"], e["anchor"], e["network"], e["metric"]): e["value"] for e in events if e["event"] == "bd_rate"}
-    assert rates["psnr", "hm-18.0", "(psnr)", "psnr_y"] > 10
-    assert rates["psnr", "jm-19.1", "(psnr)", "psnr_y"] < rates["psnr", "hm-18.0", "(psnr)", "psnr_y"]
-    assert np.isfinite(rates["map:learned", "hm-18.0", "segmentation", "agreement"])
+    assert rates["psnr", "vtm-23.13", "(psnr)", "psnr_y"] > 20
+    assert rates["psnr", "jm-19.1", "(psnr)", "psnr_y"] < rates["psnr", "vtm-23.13", "(psnr)", "psnr_y"]
+    assert np.isfinite(rates["map:learned", "vtm-23.13", "segmentation", "agreement"])
