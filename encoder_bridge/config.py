@@ -178,6 +178,11 @@ class CodingConfig:
         if ("ctu" in self.rdo) != (self.ctu is not None):
             raise ConfigError("candidates belong to rdo 'ctu' and 'map+ctu', and only to them")
 
+    @property
+    def needs_plugin(self) -> bool:
+        """Whether the encoder runs with the plugin: for all but the plain arm."""
+        return self.rdo != "psnr" or self.neutral
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready form; equal configurations give equal dictionaries."""
         return asdict(self)

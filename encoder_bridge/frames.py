@@ -17,7 +17,11 @@ Plane = NDArray[Any]
 
 CHROMA_SHIFTS: dict[str, tuple[int, int] | None] = {"400": None, "420": (1, 1), "422": (1, 0), "444": (0, 0)}
 """Horizontal and vertical subsampling shifts of each chroma format; None has no chroma planes."""
-MATRICES = ("bt601", "bt709", "bt2020nc")
+MATRIX_CODES = {"bt601": 6, "bt709": 1, "bt2020nc": 9}
+"""Matrices and their ITU-T H.273 code points."""
+MATRIX_NAMES = {"bt601": "smpte170m", "bt709": "bt709", "bt2020nc": "bt2020nc"}
+"""What x264 and x265 call them."""
+MATRICES = tuple(MATRIX_CODES)
 RANGES = ("limited", "full")
 DEPTHS = (8, 10)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from encoder_bridge import toolchain
+from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CodingConfig, RunOptions
-from encoder_bridge.encoder import BuildInfo, Judge, SideInfo
+from encoder_bridge.encoder import Bitstream, BuildInfo, Judge, SideInfo
 from encoder_bridge.errors import EncoderError, EncoderTimeout, PluginError
 from encoder_bridge.host import EXIT_STATUS, PluginHost
 from encoder_bridge.process import Buffer, PipeResult, run_piped
+from encoder_bridge.wire import GROUP_CTU
 from encoder_bridge.workfiles import WorkFiles
 
 Publish = Callable[[int, SideInfo | None], None]
@@ -69,7 +72,7 @@ class HostedRun:
 
     def __call__(self, feed: Feed, sink: BinaryIO) -> HostedResult:
         """Run to the end. Raises EncoderError, EncoderTimeout, PluginError, OutputError, ToolNotFoundError."""
-        if self.config.rdo == "psnr" and not self.config.neutral:
+        if not self.config.needs_plugin:
             counter = _Counter(None)
             return counter.result(self._run(counter, feed, sink))
         with PluginHost(
@@ -80,6 +83,13 @@ class HostedRun:
             judge_timeout_s=self.options.timeout_s,
         ) as host:
             return self._beside(host, feed, sink)
+
+    def write(self, feed: Feed, output: Path, codec: str) -> Bitstream:
+        """The stream of a program that writes it on its standard output; the file appears when it is finished."""
+        with replacing(output) as temporary, temporary.open("wb") as sink:
+            result = self(feed, sink)
+            result.verify(self.command)
+        return Bitstream(output, codec, result.written * 8, result.frames, result.seconds)
 
     def _beside(self, host: PluginHost, feed: Feed, sink: BinaryIO) -> HostedResult:
         counter = _Counter(host)
@@ -114,6 +124,14 @@ class HostedRun:
     def _plugin_message(self, error: EncoderError) -> str:
         said = [line.partition("mrdo: error:")[2].strip() for line in error.stderr_tail if "mrdo: error:" in line]
         return f"{self.build.name} stopped because of its plugin: {said[-1] if said else error}"
+
+
+def quant_group(config: CodingConfig) -> int:
+    """Side of a quantisation group for ``PluginHost``: the map's, a CTU where only candidates change a QP, else 0."""
+    if config.map is not None and config.map.qp_map:
+        return config.map.group
+    varies = config.ctu is not None and any(candidate.delta_qp for candidate in config.ctu.candidates)
+    return GROUP_CTU if varies else 0
 
 
 @dataclass

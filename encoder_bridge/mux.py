@@ -19,7 +19,7 @@ from encoder_bridge.atomic import check_target, replacing
 from encoder_bridge.av_input import open_video
 from encoder_bridge.decode import coding_order
 from encoder_bridge.errors import DecodeError, OutputError
-from encoder_bridge.frames import VideoFormat
+from encoder_bridge.frames import MATRIX_CODES, VideoFormat
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 BARE = {
@@ -39,8 +39,8 @@ BARE = {
 }
 _TAGS = {"hevc": "hvc1"}
 """MP4 sample entries where libav's own choice (hev1) is not played everywhere."""
-_MATRIX_CODES = {"bt601": 6, "bt709": 1, "bt2020nc": 9}
-_RANGE_CODES = {"limited": 1, "full": 2}
+RANGE_CODES = {"limited": 1, "full": 2}
+"""libav\'s numbers of ``VideoFormat.range``."""
 _MAX_TIMESCALE = 1 << 31
 _FALLBACK_TIMESCALE = 1_000_000
 
@@ -150,8 +150,8 @@ def _copy(
 def _tag(stream: VideoStream, target: OutputContainer, fmt: VideoFormat) -> None:
     context = stream.codec_context
     if context.colorspace in (0, 2, 3):
-        context.colorspace = _MATRIX_CODES[fmt.matrix]
-    context.color_range = _RANGE_CODES[fmt.range]
+        context.colorspace = MATRIX_CODES[fmt.matrix]
+    context.color_range = RANGE_CODES[fmt.range]
     context.color_primaries, context.color_trc = fmt.primaries, fmt.transfer
     context.sample_aspect_ratio = fmt.sar
     context.framerate = fmt.fps

@@ -15,6 +15,7 @@ import platformdirs
 
 import patches
 from encoder_bridge import patching
+from encoder_bridge.config import CodingConfig
 from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.errors import BuildError, ConfigError, ToolNotFoundError
 from encoder_bridge.source_package import Progress, fetch_offered, is_source_of, unpack_source
@@ -107,13 +108,13 @@ def find(name: str, depth: int = 8) -> BuildInfo:
     raise ToolNotFoundError(f"no {tool.title} that codes {depth} bit; {tool.fix(depth)}")
 
 
-def find_hooked(name: str, depth: int, rdo: str) -> BuildInfo:
-    """As ``find``, for a configuration that needs our hook. Raises ToolNotFoundError where the program has none."""
-    info, tool = find(name, depth), TOOLS.get(name)
-    if not info.hooked:
+def find_for(name: str, config: CodingConfig) -> BuildInfo:
+    """As ``find``, for a configuration. Raises ToolNotFoundError where it needs our hook and the program has none."""
+    info, tool = find(name, config.bit_depth), TOOLS.get(name)
+    if config.needs_plugin and not info.hooked:
         raise ToolNotFoundError(
-            f"{info.path}: {tool.title} {info.version} has no machine-rdo hook, needed for --rdo {rdo}; "
-            f"{tool.fix(depth)}"
+            f"{info.path}: {tool.title} {info.version} has no machine-rdo hook, needed for --rdo {config.rdo}; "
+            f"{tool.fix(config.bit_depth)}"
         )
     return info
 

@@ -30,6 +30,7 @@ from sweeps.candidates import CandidateJudge, Listener, OnFrame
 from sweeps.judges import JudgeMaker
 from sweeps.maps import LiveTrack, MapMaker, MapTrack
 from sweeps.pseudo import pseudo_labels
+from sweeps.records import rate_point
 from sweeps.scoring import match_planes
 from sweeps.workspace import Workspace
 
@@ -154,9 +155,11 @@ class Coder:
         if config.map is None:
             return None
         own = first if self._maker.needs_first_pass(config.map) else None
-        identity: dict[str, object] = {"input": source.digest(), "scale": config.scale, "gray": config.gray}
-        if own is not None:
-            identity = {"first_pass": own.path.name}
+        identity: dict[str, object] = (
+            {"input": source.digest(), "scale": config.scale, "gray": config.gray}
+            if own is None
+            else {"first_pass": own.path.name}
+        )
         seen = self.seen(source, config)
         live = self._maker.live(seen.format, config, identity, self.workspace) if inside else None
         decoded = None if own is None else own.path
@@ -283,15 +286,7 @@ def coarsest_step(config: CandidateConfig) -> int:
 
 def describe(config: CodingConfig) -> str:
     """One short phrase for progress lines: codec, arm and rate point."""
-    rate = (
-        quality_of(config.codec).describe(config.qp)
-        if config.qp is not None
-        else f"CRF {config.crf:g}"
-        if config.crf is not None
-        else f"{config.bitrate} kbit/s"
-    )
-    size = "" if config.scale == 1 else f" ×{config.scale:g}"
-    return f"{config.codec} {arm_name(config)} {rate}{size}{' gray' if config.gray else ''}"
+    return f"{config.codec} {arm_name(config)} {rate_point(vars(config))}{' gray' if config.gray else ''}"
 
 
 def arm_name(config: CodingConfig) -> str:

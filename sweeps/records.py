@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder_bridge.config import Candidate, CandidateConfig, CodingConfig, MapConfig
-from encoder_bridge.encoder import BuildInfo
+from encoder_bridge.encoder import BuildInfo, quality_of
 from encoder_bridge.errors import StoreError
 from encoder_bridge.plainjson import NONFINITE, json_line, spell_nonfinite
 
@@ -249,3 +249,15 @@ def _check(name: str, value: Any) -> Any:
         return _TYPES[name](value)
     except (TypeError, ValueError, KeyError) as error:
         raise StoreError(f"field {name!r} of a record holds {str(value)[:60]!r}, which it cannot") from error
+
+
+def rate_point(config: Mapping[str, Any]) -> str:
+    """``QP 32``, ``quality 50``, ``CRF 28``, ``500 kbit/s`` or, at half size, ``QP 32 ×0.5`` of a configuration."""
+    scale = config.get("scale", 1)
+    return _rate(config) + (f" ×{scale:g}" if scale != 1 else "")
+
+
+def _rate(config: Mapping[str, Any]) -> str:
+    if config.get("qp") is not None:
+        return quality_of(config.get("codec", "x265")).describe(config["qp"])
+    return f"CRF {config['crf']:g}" if config.get("crf") is not None else f"{config.get('bitrate')} kbit/s"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.bd import BDRow
 from sweeps.records import RunRecord
+from sweeps.records import rate_point as rate_point
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -89,20 +90,6 @@ def _equals_anchor(arms: Arms, name: str, anchor: str) -> bool:
         return [(r.bits, r.psnr, r.scores) for r in records]
 
     return name != anchor and anchor in arms and result(arms[name]) == result(arms[anchor])
-
-
-def rate_point(config: Mapping[str, Any]) -> str:
-    """``QP 32``, ``quality 50``, ``CRF 28``, ``500 kbit/s`` or, at half size, ``QP 32 ×0.5`` of a configuration."""
-    scale = config.get("scale", 1)
-    return _rate(config) + (f" ×{scale:g}" if scale != 1 else "")
-
-
-def _rate(config: Mapping[str, Any]) -> str:
-    from encoder_bridge.encoder import quality_of
-
-    if config.get("qp") is not None:
-        return quality_of(config.get("codec", "x265")).describe(config["qp"])
-    return f"CRF {config['crf']:g}" if config.get("crf") is not None else f"{config.get('bitrate')} kbit/s"
 
 
 def kbit_s(record: RunRecord) -> float:

@@ -18,11 +18,11 @@ from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, Judge, SideIn
 from encoder_bridge.encoders.pictures import PRESET, CodePicture, PictureEncoder, to_depth
 from encoder_bridge.errors import EncoderError
 from encoder_bridge.frames import Frame, Plane, VideoFormat
+from encoder_bridge.mux import RANGE_CODES
 from encoder_bridge.quality import QualityScale
 from encoder_bridge.side import checked_side
 
 _PIXELS = {"400": "gray", "420": "yuv420p", "422": "yuv422p", "444": "yuv444p"}
-_RANGE_CODES = {"limited": 1, "full": 2}
 
 
 @ENCODERS.register("dummy")
@@ -82,7 +82,7 @@ def _stream(container: Any, fmt: VideoFormat, config: CodingConfig) -> Any:
     stream.width, stream.height = fmt.width, fmt.height
     stream.pix_fmt = _PIXELS[fmt.chroma] + ("10le" if config.bit_depth == 10 else "")
     stream.codec_context.time_base = Fraction(1) / fmt.fps
-    stream.codec_context.color_range = _RANGE_CODES[fmt.range]
+    stream.codec_context.color_range = RANGE_CODES[fmt.range]
     return stream
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -20,13 +20,11 @@ from encoder_bridge.config import CandidateConfig, CodingConfig, RunOptions
 from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, Judge, SideInfo
 from encoder_bridge.encoders.jm_config import CONFIG_KEYS, PRESETS, config_text, macroblocks
 from encoder_bridge.errors import ConfigError, EncoderError
+from encoder_bridge.feeding import plane_feed
 from encoder_bridge.frames import Frame, VideoFormat
-from encoder_bridge.hosted import HostedResult, HostedRun, Publish
-from encoder_bridge.padding import pad_frame, padded_format
-from encoder_bridge.process import Buffer
+from encoder_bridge.hosted import HostedResult, HostedRun
 from encoder_bridge.side import grouped
 from encoder_bridge.workfiles import WorkFiles, work_folder
-from encoder_bridge.y4m import y4m_frame
 
 MAX_QP = 51
 MACROBLOCK = 16
@@ -57,9 +55,7 @@ class JM:
 
     def build_info(self, config: CodingConfig) -> BuildInfo:
         """The binary that would run; a hooked one when the configuration needs the plugin."""
-        if config.rdo != "psnr" or config.neutral:
-            return toolchain.find_hooked("jm", config.bit_depth, config.rdo)
-        return toolchain.find("jm", config.bit_depth)
+        return toolchain.find_for("jm", config)
 
     def ctu_size(self, config: CodingConfig) -> int:
         """16: a macroblock."""
@@ -118,7 +114,7 @@ class JM:
 
             files = WorkFiles(folder, _INPUT, _STREAM, prepare)
             run = HostedRun(command, build, config, options, judge, files=files)
-            result = run(partial(_feed, frames, fmt, _group(config)), sink)
+            result = run(partial(plane_feed, frames, fmt, change=partial(in_groups, group=_group(config))), sink)
             _verify(result, command)
         return Bitstream(output, self.codec, result.written * 8, result.frames, result.seconds)
 
@@ -142,16 +138,6 @@ def in_groups(side: SideInfo, group: int) -> SideInfo:
 
 def _group(config: CodingConfig) -> int:
     return config.map.group if config.map is not None and config.map.qp_map else MACROBLOCK
-
-
-def _feed(
-    frames: Iterable[tuple[Frame, SideInfo | None]], fmt: VideoFormat, group: int, publish: Publish
-) -> Iterator[Buffer]:
-    """Planes one after the other, without headers."""
-    coded = padded_format(fmt)
-    for frame, side in frames:
-        publish(frame.index, None if side is None else in_groups(side, group))
-        yield from y4m_frame(frame if coded is fmt else pad_frame(frame, coded))[1:]
 
 
 def _verify(result: HostedResult, command: list[str]) -> None:
@@ -180,7 +166,7 @@ def _check_extra(config: CodingConfig) -> None:
     if owned:
         raise ConfigError(f"jm: --extra {' '.join(owned)}: set by mrdo itself; expected other lencod parameters")
     unfit = [name for name in names if name.lower() in {key.lower() for key in _NOT_WITH_SIDE}]
-    if unfit and (config.rdo != "psnr" or config.neutral):
+    if unfit and config.needs_plugin:
         raise ConfigError(f"jm: --extra {' '.join(unfit)} with --rdo {config.rdo}; leave it out, or use --rdo psnr")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from encoder_bridge.config import CodingConfig
-from encoder_bridge.frames import VideoFormat
+from encoder_bridge.frames import MATRIX_CODES, VideoFormat
 from encoder_bridge.padding import padded_format
 
 Settings = dict[str, int | float | str]
@@ -15,7 +15,6 @@ INTRA_PERIOD = 32
 """Pictures from one random access point to the next, as every encoder here has them."""
 _B_FRAMES = 7
 _MAIN, _HIGH, _HIGH_10 = 77, 100, 110
-_MATRIX = {"bt601": 6, "bt709": 1, "bt2020nc": 9}
 _YUV = {"400": 0, "420": 1}
 
 PRESETS: dict[str, Settings] = {
@@ -281,7 +280,7 @@ def _colour(fmt: VideoFormat) -> Settings:
         "VUI_colour_description_present_flag": 1,
         "VUI_colour_primaries": fmt.primaries,
         "VUI_transfer_characteristics": fmt.transfer,
-        "VUI_matrix_coefficients": _MATRIX[fmt.matrix],
+        "VUI_matrix_coefficients": MATRIX_CODES[fmt.matrix],
         "VUI_timing_info_present_flag": 1,
         "VUI_num_units_in_tick": ticks.denominator,
         "VUI_time_scale": 2 * ticks.numerator,

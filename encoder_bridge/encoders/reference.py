@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,13 +20,12 @@ from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CodingConfig, RunOptions
 from encoder_bridge.encoder import Bitstream, BuildInfo, Judge, SideInfo
 from encoder_bridge.errors import ConfigError, EncoderError, OutputError, ToolNotFoundError
-from encoder_bridge.frames import Frame, VideoFormat
-from encoder_bridge.hosted import HostedResult, HostedRun, Publish
-from encoder_bridge.padding import pad_frame, padded_format
-from encoder_bridge.process import Buffer
+from encoder_bridge.feeding import plane_feed
+from encoder_bridge.frames import MATRIX_CODES, Frame, VideoFormat
+from encoder_bridge.hosted import HostedResult, HostedRun
+from encoder_bridge.padding import padded_format
 from encoder_bridge.quality import QualityScale
 from encoder_bridge.workfiles import WorkFiles, work_folder
-from encoder_bridge.y4m import y4m_frame
 
 PRESET = "ctc"
 """They have no presets; the name stands for the configuration files of the common test conditions, as they are."""
@@ -35,7 +34,6 @@ INTRA_PERIOD = 32
 _CFG_LEVELS_UP = 5
 _INPUT, _COUNT, _STREAM = "input.yuv", "frames.cfg", "stream.bin"
 _WRITTEN = re.compile(r"Bytes written to file: (\d+)")
-_MATRIX = {"bt601": 6, "bt709": 1, "bt2020nc": 9}
 _OWNED_SHORT = {"-c", "-i", "-b", "-o", "-q", "-f", "-wdt", "-hgt", "-fr", "-fs", "-ts", "-ip", "-cf", "-vui"}
 _OWNED = {
     *("InputFile", "BitstreamFile", "ReconFile", "QP", "FramesToBeEncoded", "SourceWidth", "SourceHeight"),
@@ -57,7 +55,7 @@ class Reference:
 
     Attributes:
         name: of the tool, "vtm".
-            min_side: narrowest picture.
+        min_side: narrowest picture.
         cfg: configuration file's name by gop and coding depth.
         profile: of a chroma format and coding depth.
         ctu: side of a CTU in those files.
@@ -95,7 +93,7 @@ class ReferenceEncoder:
     def check(self, config: CodingConfig, fmt: VideoFormat) -> None:
         """ConfigError for what these encoders do not take: a rate instead of a QP, presets, side information."""
         name, known = self.reference.name, self.reference
-        if config.rdo != "psnr" or config.neutral:
+        if config.needs_plugin:
             asked = "the neutral arm" if config.neutral else f"--rdo {config.rdo}"
             raise ConfigError(f"{name}: {asked}; it is an anchor without our hook: expected --rdo psnr --no-neutral")
         if config.qp is None:
@@ -166,7 +164,7 @@ class ReferenceEncoder:
 
             files = WorkFiles(folder, _INPUT, _STREAM, prepare)
             run = HostedRun(command, build, config, options, judge, files=files)
-            result = run(partial(_feed, frames, fmt, coded), sink)
+            result = run(partial(plane_feed, frames, fmt), sink)
             _verify(result, command)
         return Bitstream(output, self.codec, result.written * 8, result.frames, result.seconds)
 
@@ -178,15 +176,6 @@ def level(fmt: VideoFormat) -> str:
         if samples <= largest and max(fmt.width, fmt.height) ** 2 <= 8 * largest and samples * fmt.fps <= rate:
             return name
     return _LEVELS[-1][0]
-
-
-def _feed(
-    frames: Iterable[tuple[Frame, SideInfo | None]], fmt: VideoFormat, coded: VideoFormat, publish: Publish
-) -> Iterator[Buffer]:
-    """Planes one after the other, without headers."""
-    for frame, side in frames:
-        publish(frame.index, side)
-        yield from y4m_frame(frame if coded is fmt else pad_frame(frame, coded))[1:]
 
 
 def _verify(result: HostedResult, command: Sequence[str]) -> None:
@@ -221,5 +210,5 @@ def _colour_options(fmt: VideoFormat) -> tuple[str, ...]:
     return (
         *("--VuiParametersPresent=1", f"--VideoFullRange={int(fmt.range == 'full')}", "--ColourDescriptionPresent=1"),
         *(f"--ColourPrimaries={fmt.primaries}", f"--TransferCharacteristics={fmt.transfer}"),
-        *(f"--MatrixCoefficients={_MATRIX[fmt.matrix]}", *sar),
+        *(f"--MatrixCoefficients={MATRIX_CODES[fmt.matrix]}", *sar),
     )

@@ -5,27 +5,22 @@ Odd sizes are coded with the last column or row repeated (see ``padding``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
 from encoder_bridge import toolchain
-from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CandidateConfig, CodingConfig, RunOptions
 from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, Judge, SideInfo
 from encoder_bridge.errors import ConfigError
-from encoder_bridge.frames import Frame, VideoFormat
-from encoder_bridge.hosted import HostedRun, Publish
-from encoder_bridge.padding import pad_frame, padded_format
-from encoder_bridge.process import Buffer
-from encoder_bridge.wire import GROUP_CTU
-from encoder_bridge.y4m import y4m_frame, y4m_header
+from encoder_bridge.feeding import y4m_feed
+from encoder_bridge.frames import MATRIX_CODES, Frame, VideoFormat
+from encoder_bridge.hosted import HostedRun, quant_group
 
 PRESETS = ("faster", "fast", "medium", "slow", "slower")
 MAX_QP = 63
-_MATRIX_CODES = {"bt601": 6, "bt709": 1, "bt2020nc": 9}
 _GOP: dict[str, dict[str, object]] = {
     "intra": {"IntraPeriod": 1},
     "lowdelay": {"IntraPeriod": -1, "GOPSize": 8, "PicReordering": 0, "POC0IDR": 1, "DecodingRefreshType": "none"},
@@ -59,9 +54,7 @@ class VVenC:
 
     def build_info(self, config: CodingConfig) -> BuildInfo:
         """The binary that would run; a hooked one when the configuration needs the plugin."""
-        if config.rdo != "psnr" or config.neutral:
-            return toolchain.find_hooked("vvenc", config.bit_depth, config.rdo)
-        return toolchain.find("vvenc", config.bit_depth)
+        return toolchain.find_for("vvenc", config)
 
     def ctu_size(self, config: CodingConfig) -> int:
         """128, or 64 with the fastest presets, unless ``CTUSize`` says otherwise."""
@@ -125,27 +118,8 @@ class VVenC:
         self.check(config, fmt)
         build = self.build_info(config)
         command = self.command(config, fmt, options, build.path)
-        with replacing(output) as temporary, temporary.open("wb") as sink:
-            run = HostedRun(command, build, config, options, judge, _quant_group(config))
-            result = run(partial(_feed, frames, fmt), sink)
-            result.verify(command)
-        return Bitstream(output, self.codec, result.written * 8, result.frames, result.seconds)
-
-
-def _feed(frames: Iterable[tuple[Frame, SideInfo | None]], fmt: VideoFormat, publish: Publish) -> Iterator[Buffer]:
-    """Y4M bytes; each frame's side information is published before the encoder can ask for it."""
-    coded = padded_format(fmt)
-    yield y4m_header(coded)
-    for frame, side in frames:
-        publish(frame.index, side)
-        yield from y4m_frame(frame if coded is fmt else pad_frame(frame, coded))
-
-
-def _quant_group(config: CodingConfig) -> int:
-    if config.map is not None and config.map.qp_map:
-        return config.map.group
-    varies = config.ctu is not None and any(candidate.delta_qp for candidate in config.ctu.candidates)
-    return GROUP_CTU if varies else 0
+        run = HostedRun(command, build, config, options, judge, quant_group(config))
+        return run.write(partial(y4m_feed, frames, fmt), output, self.codec)
 
 
 def _check_candidates(ctu: CandidateConfig) -> None:
@@ -194,7 +168,7 @@ def _colour(fmt: VideoFormat) -> dict[str, object]:
     described = {
         "ColourPrimaries": fmt.primaries,
         "TransferCharacteristics": fmt.transfer,
-        "MatrixCoefficients": _MATRIX_CODES[fmt.matrix],
+        "MatrixCoefficients": MATRIX_CODES[fmt.matrix],
         "Range": fmt.range,
     }
     return described if fmt.sar == 1 else {**described, "Sar": f"{fmt.sar.numerator}x{fmt.sar.denominator}"}

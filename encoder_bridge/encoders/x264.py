@@ -8,28 +8,24 @@ exactly that QP, plus its offset where there is a map.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from encoder_bridge import toolchain
-from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CodingConfig, RunOptions
 from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, Judge, SideInfo
 from encoder_bridge.errors import ConfigError
-from encoder_bridge.frames import Frame, VideoFormat
-from encoder_bridge.hosted import HostedRun, Publish
-from encoder_bridge.padding import pad_frame, padded_format
-from encoder_bridge.process import Buffer
+from encoder_bridge.feeding import y4m_feed
+from encoder_bridge.frames import MATRIX_NAMES, Frame, VideoFormat
+from encoder_bridge.hosted import HostedRun
 from encoder_bridge.quality import QualityScale
 from encoder_bridge.side import grouped
-from encoder_bridge.y4m import y4m_frame, y4m_header
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 QUALITY = QualityScale(low=1)
 """QP 0 is lossless coding in x264, which knows no offsets."""
-_MATRIX_NAMES = {"bt601": "smpte170m", "bt709": "bt709", "bt2020nc": "bt2020nc"}
 _RANGE_NAMES = {"limited": "tv", "full": "pc"}
 _CHROMA_NAMES = {"400": "i400", "420": "i420", "422": "i422", "444": "i444"}
 # By code point; x264 takes only names, and has none for a reserved or unspecified one but "undef".
@@ -86,9 +82,7 @@ class X264:
 
     def build_info(self, config: CodingConfig) -> BuildInfo:
         """The binary that would run; a hooked one when the configuration needs the plugin."""
-        if config.rdo != "psnr" or config.neutral:
-            return toolchain.find_hooked("x264", config.bit_depth, config.rdo)
-        return toolchain.find("x264", config.bit_depth)
+        return toolchain.find_for("x264", config)
 
     def ctu_size(self, config: CodingConfig) -> int:
         """16: AVC codes macroblocks."""
@@ -138,25 +132,15 @@ class X264:
         self.check(config, fmt)
         build = self.build_info(config)
         command = self.command(config, fmt, options, build.path)
-        group = 16 if config.map is None else config.map.group
-        with replacing(output) as temporary, temporary.open("wb") as sink:
-            run = HostedRun(command, build, config, options, judge, fatal=_FATAL)
-            result = run(partial(_feed, frames, fmt, group), sink)
-            result.verify(command)
-        return Bitstream(output, self.codec, result.written * 8, result.frames, result.seconds)
+        change = partial(_in_groups, 16 if config.map is None else config.map.group)
+        run = HostedRun(command, build, config, options, judge, fatal=_FATAL)
+        return run.write(partial(y4m_feed, frames, fmt, change=change), output, self.codec)
 
 
-def _feed(
-    frames: Iterable[tuple[Frame, SideInfo | None]], fmt: VideoFormat, group: int, publish: Publish
-) -> Iterator[Buffer]:
-    """Y4M bytes; each frame's side information is published before the encoder can ask for it."""
-    coded = padded_format(fmt)
-    yield y4m_header(coded)
-    for frame, side in frames:
-        if side is not None and side.qp_offset is not None:
-            side = dataclasses.replace(side, qp_offset=grouped(side.qp_offset, group))
-        publish(frame.index, side)
-        yield from y4m_frame(frame if coded is fmt else pad_frame(frame, coded))
+def _in_groups(group: int, side: SideInfo) -> SideInfo:
+    if side.qp_offset is None:
+        return side
+    return dataclasses.replace(side, qp_offset=grouped(side.qp_offset, group))
 
 
 def _check_side(config: CodingConfig) -> None:
@@ -177,6 +161,6 @@ def _rate_args(config: CodingConfig) -> tuple[str, ...]:
 def _colour_args(fmt: VideoFormat) -> tuple[str, ...]:
     range_ = _RANGE_NAMES[fmt.range]
     return (
-        *("--input-range", range_, "--range", range_, "--colormatrix", _MATRIX_NAMES[fmt.matrix]),
+        *("--input-range", range_, "--range", range_, "--colormatrix", MATRIX_NAMES[fmt.matrix]),
         *("--colorprim", _PRIMARIES.get(fmt.primaries, "undef"), "--transfer", _TRANSFERS.get(fmt.transfer, "undef")),
     )

@@ -5,26 +5,21 @@ Odd sizes are coded with the last column or row repeated (see ``padding``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from encoder_bridge import toolchain
-from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CandidateConfig, CodingConfig, RunOptions
 from encoder_bridge.encoder import ENCODERS, Bitstream, BuildInfo, Judge, SideInfo
 from encoder_bridge.errors import ConfigError
-from encoder_bridge.frames import Frame, VideoFormat
-from encoder_bridge.hosted import HostedRun, Publish
-from encoder_bridge.padding import pad_frame, padded_format
-from encoder_bridge.process import Buffer
-from encoder_bridge.wire import GROUP_CTU
-from encoder_bridge.y4m import y4m_frame, y4m_header
+from encoder_bridge.feeding import y4m_feed
+from encoder_bridge.frames import MATRIX_NAMES, Frame, VideoFormat
+from encoder_bridge.hosted import HostedRun, quant_group
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 MAX_QP = 51
-_MATRIX_NAMES = {"bt601": "smpte170m", "bt709": "bt709", "bt2020nc": "bt2020nc"}
 _GOP_ARGS = {
     "intra": ("--keyint", "1"),
     "lowdelay": ("--keyint", "-1", "--no-scenecut", "--bframes", "0"),
@@ -66,9 +61,7 @@ class X265:
 
     def build_info(self, config: CodingConfig) -> BuildInfo:
         """The binary that would run; a hooked one when the configuration needs the plugin."""
-        if config.rdo != "psnr" or config.neutral:
-            return toolchain.find_hooked("x265", config.bit_depth, config.rdo)
-        return toolchain.find("x265", config.bit_depth)
+        return toolchain.find_for("x265", config)
 
     def ctu_size(self, config: CodingConfig) -> int:
         """64, or 32 with the fastest presets, unless ``--ctu`` says otherwise."""
@@ -127,27 +120,8 @@ class X265:
         self.check(config, fmt)
         build = self.build_info(config)
         command = self.command(config, fmt, options, build.path)
-        with replacing(output) as temporary, temporary.open("wb") as sink:
-            run = HostedRun(command, build, config, options, judge, _quant_group(config), _FATAL)
-            result = run(partial(_feed, frames, fmt), sink)
-            result.verify(command)
-        return Bitstream(output, self.codec, result.written * 8, result.frames, result.seconds)
-
-
-def _feed(frames: Iterable[tuple[Frame, SideInfo | None]], fmt: VideoFormat, publish: Publish) -> Iterator[Buffer]:
-    """Y4M bytes; each frame's side information is published before the encoder can ask for it."""
-    coded = padded_format(fmt)
-    yield y4m_header(coded)
-    for frame, side in frames:
-        publish(frame.index, side)
-        yield from y4m_frame(frame if coded is fmt else pad_frame(frame, coded))
-
-
-def _quant_group(config: CodingConfig) -> int:
-    if config.map is not None and config.map.qp_map:
-        return config.map.group
-    varies = config.ctu is not None and any(candidate.delta_qp for candidate in config.ctu.candidates)
-    return GROUP_CTU if varies else 0
+        run = HostedRun(command, build, config, options, judge, quant_group(config), _FATAL)
+        return run.write(partial(y4m_feed, frames, fmt), output, self.codec)
 
 
 def _check_candidates(config: CodingConfig, ctu: CandidateConfig) -> None:
@@ -174,6 +148,6 @@ def _rate_args(config: CodingConfig) -> tuple[str, ...]:
 def _colour_args(fmt: VideoFormat) -> tuple[str, ...]:
     sar = () if fmt.sar == 1 else ("--sar", f"{fmt.sar.numerator}:{fmt.sar.denominator}")
     return (
-        *("--range", fmt.range, "--colormatrix", _MATRIX_NAMES[fmt.matrix]),
+        *("--range", fmt.range, "--colormatrix", MATRIX_NAMES[fmt.matrix]),
         *("--colorprim", str(fmt.primaries), "--transfer", str(fmt.transfer), *sar),
     )

@@ -17,9 +17,10 @@ import pytest
 from encoder_bridge import toolchain
 from encoder_bridge.config import Candidate, CandidateConfig, CodingConfig, MapConfig, RunOptions
 from encoder_bridge.encoder import SideInfo
-from encoder_bridge.encoders.x265 import X265, _quant_group
+from encoder_bridge.encoders.x265 import X265
 from encoder_bridge.errors import BridgeError, ConfigError, EncoderError, PluginError
 from encoder_bridge.frames import Frame, VideoFormat
+from encoder_bridge.hosted import quant_group
 from encoder_bridge.wire import GROUP_CTU
 
 THREE = (Candidate(), Candidate(lambda_scale=0.8), Candidate(lambda_scale=1.25, delta_qp=2.0))
@@ -181,10 +182,10 @@ def big_cu() -> CandidateConfig:
 
 def test_the_quantisation_group_follows_what_varies():
     plain = CandidateConfig((Candidate(), Candidate(lambda_scale=0.8)), metric="sse")
-    assert _quant_group(config_of()) == GROUP_CTU
-    assert _quant_group(config_of(ctu=plain)) == 0
-    assert _quant_group(config_of(rdo="map+ctu", map=MapConfig(group=16))) == 16
-    assert _quant_group(config_of(rdo="map+ctu", map=MapConfig(qp_map=False, weights=True))) == GROUP_CTU
+    assert quant_group(config_of()) == GROUP_CTU
+    assert quant_group(config_of(ctu=plain)) == 0
+    assert quant_group(config_of(rdo="map+ctu", map=MapConfig(group=16))) == 16
+    assert quant_group(config_of(rdo="map+ctu", map=MapConfig(qp_map=False, weights=True))) == GROUP_CTU
 
 
 def test_candidates_without_a_judge_are_refused(judged):
