@@ -42,7 +42,7 @@ $(BIN)/.base: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 $(BIN)/.full: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --progress-bar on -e '.[exact,train,iqa,objects,dev]'
+	$(BIN)/python -m pip install --progress-bar on -e '.[exact,train,iqa,objects,cluster,query,dev]'
 	touch $@ $(BIN)/.base
 
 clean:
