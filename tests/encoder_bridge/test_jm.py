@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.clips import moving
 
 from encoder_bridge.config import Candidate, CandidateConfig, CodingConfig, MapConfig, RunOptions
 from encoder_bridge.decode import decode_stream
@@ -18,7 +19,7 @@ from encoder_bridge.encoder import SideInfo
 from encoder_bridge.encoders.jm import JM, in_groups
 from encoder_bridge.encoders.jm_config import CONFIG_KEYS, PRESETS, config_text, level, settings
 from encoder_bridge.errors import ConfigError, EncoderError, EncoderTimeout, OutputError, ToolNotFoundError
-from encoder_bridge.frames import Frame, VideoFormat
+from encoder_bridge.frames import VideoFormat
 
 FORMAT = VideoFormat(96, 64, matrix="bt601", fps=Fraction(30000, 1001), range="full")
 CONFIG = CodingConfig(codec="jm", preset="high", qp=32)
@@ -32,18 +33,6 @@ def variant(**changes: object) -> CodingConfig:
 def written(config: CodingConfig = CONFIG, fmt: VideoFormat = FORMAT, frames: int = 9) -> dict[str, str]:
     lines = config_text(config, fmt, frames, "in.yuv", "out.264").splitlines()
     return dict(line.split(" = ", 1) for line in lines)
-
-
-def moving(fmt: VideoFormat, count: int) -> list[Frame]:
-    rng, frames = np.random.default_rng(5), []
-    for i in range(count):
-        planes = []
-        for height, width in fmt.plane_shapes:
-            y, x = np.mgrid[:height, :width]
-            wave = 120 + 70 * np.sin((x + 3 * i) / 7) * np.cos((y - i) / 5) + rng.normal(0, 3, (height, width))
-            planes.append((wave.clip(16, 235) * (1 << fmt.bit_depth - 8)).astype(fmt.dtype))
-        frames.append(Frame(tuple(planes), i, i / fmt.fps))
-    return frames
 
 
 def encode(config: CodingConfig, folder: Path, fmt: VideoFormat = FORMAT, count: int = 3, **options: object):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.clips import moving
 
 from encoder_bridge import toolchain
 from encoder_bridge.config import Candidate, CandidateConfig, CodingConfig, MapConfig, RunOptions
@@ -17,7 +18,7 @@ from encoder_bridge.decode import decode_stream
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.encoders.vvenc import PRESETS, VVenC
 from encoder_bridge.errors import ConfigError, EncoderError, EncoderTimeout, ToolNotFoundError
-from encoder_bridge.frames import Frame, VideoFormat
+from encoder_bridge.frames import VideoFormat
 from encoder_bridge.tools import TOOLS
 
 FORMAT = VideoFormat(96, 64, matrix="bt601")
@@ -46,18 +47,6 @@ def binary(monkeypatch: pytest.MonkeyPatch) -> str:
     if not named:
         pytest.skip("no VVenC: name vvencFFapp or vvencapp in MRDO_VVENC")
     return named
-
-
-def moving(fmt: VideoFormat, count: int) -> list[Frame]:
-    rng, frames = np.random.default_rng(5), []
-    for i in range(count):
-        planes = []
-        for height, width in fmt.plane_shapes:
-            y, x = np.mgrid[:height, :width]
-            wave = 120 + 70 * np.sin((x + 3 * i) / 7) * np.cos((y - i) / 5) + rng.normal(0, 3, (height, width))
-            planes.append((wave.clip(16, 235) * (1 << fmt.bit_depth - 8)).astype(fmt.dtype))
-        frames.append(Frame(tuple(planes), i, i / fmt.fps))
-    return frames
 
 
 def encoded(tmp_path: Path, config: CodingConfig, fmt: VideoFormat, count: int, threads: int = 1):

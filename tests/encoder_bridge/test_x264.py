@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from support.clips import moving
 
 from encoder_bridge import patching, toolchain
 from encoder_bridge.config import Candidate, CandidateConfig, CodingConfig, MapConfig, RunOptions
@@ -20,7 +21,7 @@ from encoder_bridge.encoder import BuildInfo, SideInfo
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.encoders.x264 import PRESETS, X264
 from encoder_bridge.errors import ConfigError, EncoderError, EncoderTimeout, PluginError, ToolNotFoundError
-from encoder_bridge.frames import Frame, VideoFormat
+from encoder_bridge.frames import VideoFormat
 from encoder_bridge.side import grouped
 from encoder_bridge.tools.x264 import PLAIN
 
@@ -39,18 +40,6 @@ def stock(x264_hooked: BuildInfo) -> Path:
     return path
 
 
-def moving(fmt: VideoFormat, count: int) -> list[Frame]:
-    rng, frames = np.random.default_rng(5), []
-    for i in range(count):
-        planes = []
-        for height, width in fmt.plane_shapes:
-            y, x = np.mgrid[:height, :width]
-            wave = 120 + 70 * np.sin((x + 3 * i) / 7) * np.cos((y - i) / 5) + rng.normal(0, 12, (height, width))
-            planes.append((wave.clip(16, 235) * (1 << fmt.bit_depth - 8)).astype(fmt.dtype))
-        frames.append(Frame(tuple(planes), i, i / fmt.fps))
-    return frames
-
-
 @pytest.fixture
 def encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x264_hooked: BuildInfo):
     """(config, sides=None, binary=None, count=5, fmt=FORMAT, threads=None) -> stream; one SideInfo for all frames."""
@@ -64,7 +53,7 @@ def encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x264_hooked: BuildIn
         threads: int | None = None,
     ) -> bytes:
         monkeypatch.setenv("MRDO_X264_HOOKED", str(binary or x264_hooked.path))
-        frames = [(frame, side) for frame in moving(fmt, count)]
+        frames = [(frame, side) for frame in moving(fmt, count, noise=12)]
         options = RunOptions(threads=threads, timeout_s=60)
         stream = X264().encode(frames, fmt, config, options, tmp_path / "out.264")
         assert (stream.frames, stream.bits) == (count, 8 * stream.path.stat().st_size)
@@ -212,7 +201,7 @@ def test_offsets_move_error(gop: str, encode, tmp_path: Path):
     offset = np.full((8, 11), 4, np.float32)
     offset[:, :5] = -4
     encode(dataclasses.replace(MAP, gop=gop, map=MapConfig(group=32)), SideInfo(qp_offset=offset))
-    pairs = zip(decode_stream(tmp_path / "out.264"), moving(FORMAT, 5), strict=True)
+    pairs = zip(decode_stream(tmp_path / "out.264"), moving(FORMAT, 5, noise=12), strict=True)
     errors = np.array([(np.int32(out.planes[0]) - src.planes[0]) ** 2 for out, src in pairs]).mean(0)
     assert errors[:, :64].mean() < 0.55 * errors[:, 96:].mean()
 
@@ -244,7 +233,7 @@ def test_formats_come_back(fmt: VideoFormat, encode, tmp_path: Path):
     assert (found.bit_depth, found.range, found.sar) == (fmt.bit_depth, fmt.range, fmt.sar)
     if fmt.chroma != "400":  # libav shows 8-bit monochrome AVC as 4:2:0
         assert (found.chroma, found.matrix) == (fmt.chroma, fmt.matrix)
-    for out, src in zip(decoded, moving(fmt, 3), strict=True):
+    for out, src in zip(decoded, moving(fmt, 3, noise=12), strict=True):
         for a, b in zip(out.planes, src.planes, strict=fmt.chroma != "400"):
             assert np.abs(a[: b.shape[0], : b.shape[1]].astype(int) - b).mean() < 1 << fmt.bit_depth - 8
 
@@ -303,6 +292,6 @@ def test_a_failing_encoder(body: str, error: type[Exception], says: str, tmp_pat
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(error) as caught:
-        frames = [(frame, None) for frame in moving(FORMAT, 5)]
+        frames = [(frame, None) for frame in moving(FORMAT, 5, noise=12)]
         X264().encode(frames, FORMAT, CONFIG, RunOptions(timeout_s=1.5), out / "a.264")
     assert says in str(caught.value) and list(out.iterdir()) == []
