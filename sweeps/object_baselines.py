@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder_bridge.errors import ToolNotFoundError
+from rdo_metrics.iqa import make_iqa_metric
+from rdo_metrics.iqa.piq_metric import PiqMetric
 
 Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -25,7 +26,7 @@ def psnr(originals: Rgb, coded: Rgb) -> Floats:
 
 def ssim(originals: Rgb, coded: Rgb) -> Floats:
     """(N,) SSIM of luma (Wang et al. 2004) by piq. Higher is better."""
-    return _by_piq("ssim", originals, coded)
+    return _of_luma("ssim", originals, coded)
 
 
 def vif(originals: Rgb, coded: Rgb) -> Floats:
@@ -33,25 +34,18 @@ def vif(originals: Rgb, coded: Rgb) -> Floats:
 
     It stands in for VMAF, whose library FFmpeg in PyAV lacks: VIF at four scales is four of VMAF's six features.
     """
-    return _by_piq("vif_p", originals, coded)
+    return _of_luma("vif", originals, coded)
 
 
-def _by_piq(name: str, originals: Rgb, coded: Rgb) -> Floats:
-    try:
-        import piq
-        import torch
-    except ImportError as error:
-        raise ToolNotFoundError(f"{error.name} is missing; run: pip install 'machine-rdo[iqa]'") from error
-    measure = getattr(piq, name)
+def _of_luma(name: str, originals: Rgb, coded: Rgb) -> Floats:
+    """By BT.709 luma, not rounded, as the recorded figures were."""
+    metric = make_iqa_metric(name)
+    assert isinstance(metric, PiqMetric)
+    return metric.unit_scores(_luma(originals), _luma(coded))
 
-    def luma(pictures: Rgb) -> Any:
-        y = pictures.astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
-        return torch.from_numpy(np.ascontiguousarray(y[:, None] / 255, np.float32))
 
-    with torch.no_grad():
-        return _batched(
-            lambda a, b: measure(luma(a), luma(b), data_range=1.0, reduction="none").numpy(), originals, coded
-        )
+def _luma(pictures: Rgb) -> NDArray[np.float32]:
+    return np.asarray(pictures.astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32) / 255, np.float32)
 
 
 class FeatureDistance:

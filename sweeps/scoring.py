@@ -20,6 +20,7 @@ from rdo_metrics.psnr import mean_psnr, sse, weighted_psnr
 
 VOID = 255
 Advance = Callable[[int], None]
+Watch = Callable[[NDArray[Any], NDArray[Any]], None]
 
 
 class Labeller(Protocol):
@@ -95,6 +96,7 @@ def score_video(
     pseudo: Mapping[str, Iterable[NDArray[np.uint8]]],
     labels: Iterable[NDArray[np.uint8]] | None,
     advance: Advance,
+    watch: Watch | None = None,
 ) -> VideoScores:
     """Score ``test`` against ``reference``.
 
@@ -105,6 +107,7 @@ def score_video(
         pseudo: network name → its labels of the reference's frames.
         labels: ground truth of each frame, or None.
         advance: called with 1 after each frame.
+        watch: called with the luma of each frame, original and decoded, at the reference's size and depth.
 
     Raises:
         MetricInputError: the videos have different numbers of frames, or label images another size.
@@ -117,6 +120,8 @@ def score_video(
     for (original, decoded), target in zip(_pairs(reference, test), truth, strict=False):
         planes = match_planes(decoded.planes, test.format, fmt)
         scores.plane_sse.append([sse(a, b) for a, b in zip(original.planes, planes, strict=True)])
+        if watch is not None:
+            watch(original.planes[0], planes[0])
         rgb = planes_to_rgb(planes, fmt)
         for network in networks:
             seen = network.labels(rgb)[0]

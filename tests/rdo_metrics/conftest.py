@@ -13,6 +13,7 @@ from encoder_bridge.frames import VideoFormat
 from rdo_metrics.candidates.base import CandidateFrame, Choice, Networks, Rect
 from rdo_metrics.candidates.sse import squared_error
 from rdo_metrics.candidates.windows import crop
+from rdo_metrics.iqa import weights
 
 CLASSES = 4
 MATRIX = np.random.default_rng(5).standard_normal((CLASSES, 3)).astype(np.float32) / 32
@@ -137,3 +138,19 @@ def toy():
         frame=make_frame, choice=make_choice, scene=scene, noisy=noisy, networks=NETWORKS,
         log_probs=log_probs, features=features, blocks=blocks,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def iqa_weights(tmp_path_factory):
+    """Folder with files of weights as LPIPS and DISTS want them, drawn at random."""
+    torch = pytest.importorskip("torch")
+    vgg16 = pytest.importorskip("torchvision").models.vgg16
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(1)
+    features = vgg16(weights=None).features
+    torch.save({f"features.{k}": v for k, v in features.state_dict().items()}, folder / weights.VGG16)
+    torch.save([torch.rand(1, width, 1, 1) / width for width in (64, 128, 256, 512, 512)], folder / weights.LPIPS)
+    both = torch.rand(2, 1475) + 0.1
+    alpha, beta = (both / both.sum()).reshape(2, 1, 1475, 1, 1)
+    torch.save({"alpha": alpha.clone(), "beta": beta.clone()}, folder / weights.DISTS)
+    return folder
