@@ -1,7 +1,7 @@
 """Bjontegaard deltas over a task's accuracy (design §6): VCEG-M33, VCEG-AL22, with the curves' preconditions checked.
 
-Every function first reduces both curves to their upper-left Pareto set, so unsorted, duplicate and non-monotone points
-are welcome; what was dropped is part of the answer.
+Every function first reduces both curves to their upper-left Pareto set (method "vcm": to a monotone fit), so unsorted,
+duplicate and non-monotone points are welcome; what was dropped or fitted is part of the answer.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import numpy as np
 from encoder_bridge.errors import CurveError
 from rdo_metrics.curve import (
     FloatArray,
+    Interpolant,
     Method,
     RDCurve,
     check_method,
     check_points,
     interpolant,
     mean_curve,
-    pareto,
+    prepared,
 )
 
 
@@ -35,6 +36,7 @@ class BDResult:
         dropped: points left out as dominated, (anchor, test).
         method: interpolation.
         low, high: the metric interval averaged over, in the metric's own unit.
+        fitted: whether (anchor, test) went through a monotone fit instead of their points; method "vcm" alone does.
     """
 
     value_percent: float
@@ -43,6 +45,7 @@ class BDResult:
     method: str
     low: float
     high: float
+    fitted: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class BDQuality:
     Attributes:
         value: metric of test minus anchor, in the metric's unit; better in the metric's own direction.
         overlap: shared interval of log-rate over the interval both span together, 0–1.
-        dropped, method: as ``BDResult``.
+        dropped, method, fitted: as ``BDResult``.
         low, high: the rate interval averaged over, in the rates' unit.
     """
 
@@ -62,6 +65,7 @@ class BDQuality:
     method: str
     low: float
     high: float
+    fitted: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def bd_rate(
 
     Args:
         anchor, test: the two arms, same metric and rate unit.
-        method: "pchip", "akima" or "cubic"; no default because the answers differ.
+        method: "pchip", "akima", "cubic" or "vcm" (``rdo_metrics.curve.prepared``); no default: the answers differ.
         min_overlap: smallest overlap (``BDResult.overlap``) for which a number is given.
         saturating: integrate over −log(1−m) instead of m, for accuracies in [0, 1) near their ceiling.
 
@@ -102,27 +106,24 @@ def bd_rate(
     refused rather than clipped, because the clip value would decide the result.
     """
     _check_arms(anchor, test, method, min_overlap)
-    (ra, ga), (rt, gt) = (_axis(curve, saturating) for curve in (anchor, test))
-    delta, low, high, overlap = _average_difference(
-        ga, np.log(ra), gt, np.log(rt), _Job(anchor, test, method, min_overlap, "metric")
-    )
+    a, t = (_side(curve, method, "saturating" if saturating else "metric") for curve in (anchor, test))
+    delta, low, high, overlap = _average_difference(a, t, min_overlap, "metric")
     ends = sorted(_metric(g, anchor.higher_better, saturating) for g in (low, high))
-    dropped = (anchor.rates.size - ra.size, test.rates.size - rt.size)
-    return BDResult(100.0 * math.expm1(delta), overlap, dropped, method, ends[0], ends[1])
+    dropped, fitted = (a.dropped, t.dropped), (a.fitted, t.fitted)
+    return BDResult(100.0 * math.expm1(delta), overlap, dropped, method, ends[0], ends[1], fitted)
 
 
 def bd_quality(anchor: RDCurve, test: RDCurve, *, method: Method, min_overlap: float = 0.5) -> BDQuality:
-    """Bjontegaard delta of the metric (BD-PSNR, BD-mIoU): mean metric of test minus anchor over shared log-rate.
+    """Bjontegaard delta of the metric (BD-PSNR, BD-accuracy): mean metric of test minus anchor over shared log-rate.
 
     Args and errors as ``bd_rate``. Returns BDQuality, in the metric's unit and direction.
     """
     _check_arms(anchor, test, method, min_overlap)
-    (ra, ga), (rt, gt) = pareto(anchor), pareto(test)
-    job = _Job(anchor, test, method, min_overlap, "rate")
-    delta, low, high, overlap = _average_difference(np.log(ra), ga, np.log(rt), gt, job)
-    dropped = (anchor.rates.size - ra.size, test.rates.size - rt.size)
+    a, t = _side(anchor, method, "rate"), _side(test, method, "rate")
+    delta, low, high, overlap = _average_difference(a, t, min_overlap, "rate")
     value = delta if anchor.higher_better else -delta
-    return BDQuality(value, overlap, dropped, method, math.exp(low), math.exp(high))
+    dropped, fitted = (a.dropped, t.dropped), (a.fitted, t.fitted)
+    return BDQuality(value, overlap, dropped, method, math.exp(low), math.exp(high), fitted)
 
 
 def mean_bd_rate(
@@ -165,41 +166,55 @@ def _of_mean_curve(
 
 
 @dataclass(frozen=True)
-class _Job:
-    anchor: RDCurve
-    test: RDCurve
-    method: str
-    min_overlap: float
-    axis: str
+class _Side:
+    """A curve as it is integrated: over x, which is the metric's gain, its saturating form, or log-rate."""
+
+    label: str
+    x: FloatArray
+    line: Interpolant
+    dropped: int
+    fitted: bool
 
 
-def _average_difference(
-    xa: FloatArray, ya: FloatArray, xt: FloatArray, yt: FloatArray, job: _Job
-) -> tuple[float, float, float, float]:
-    """Mean of y_test − y_anchor over the shared x interval: (mean, low, high, overlap)."""
-    check_points(xa.size, job.method, job.anchor.label)
-    check_points(xt.size, job.method, job.test.label)
-    low, high = max(xa[0], xt[0]), min(xa[-1], xt[-1])
-    overlap = max(high - low, 0.0) / (max(xa[-1], xt[-1]) - min(xa[0], xt[0]))
-    if overlap < job.min_overlap or overlap <= 0:
+def _side(curve: RDCurve, method: str, axis: str) -> _Side:
+    """Kept with the curve: in a matrix of BD-rates, and in every resample of one, a curve meets many others."""
+    key = (method, axis)
+    if key not in curve.kept:
+        rates, gains, fitted = prepared(curve, method)
+        x, y = (np.log(rates), gains) if axis == "rate" else (gains, np.log(rates))
+        x = _saturating(curve, gains) if axis == "saturating" else x
+        check_points(x.size, method, curve.label)
+        dropped = curve.rates.size - rates.size
+        curve.kept[key] = _Side(curve.label, x, interpolant(x, y, method), dropped, fitted)
+    side: _Side = curve.kept[key]
+    return side
+
+
+def _average_difference(a: _Side, t: _Side, min_overlap: float, axis: str) -> tuple[float, float, float, float]:
+    """Mean of test − anchor over the shared x interval: (mean, low, high, overlap)."""
+    low, high = max(a.x[0], t.x[0]), min(a.x[-1], t.x[-1])
+    overlap = max(high - low, 0.0) / (max(a.x[-1], t.x[-1]) - min(a.x[0], t.x[0]))
+    if overlap < min_overlap or overlap <= 0:
         raise CurveError(
-            f"undefined: {job.anchor.label} and {job.test.label} share {100 * overlap:.1f} % of their {job.axis} range "
-            f"(at least {100 * job.min_overlap:g} % needed): choose QPs whose {job.axis}s meet"
+            f"undefined: {a.label} and {t.label} share {100 * overlap:.1f} % of their {axis} range "
+            f"(at least {100 * min_overlap:g} % needed): choose QPs whose {axis}s meet"
         )
-    area = [interpolant(x, y, job.method).integrate(low, high) for x, y in ((xa, ya), (xt, yt))]
+    area = [side.line.integrate(low, high) for side in (a, t)]
     return float(area[1] - area[0]) / float(high - low), float(low), float(high), float(overlap)
 
 
-def _axis(curve: RDCurve, saturating: bool) -> tuple[FloatArray, FloatArray]:
-    rates, gains = pareto(curve)
-    if not saturating:
-        return rates, gains
+def _saturating(curve: RDCurve, gains: FloatArray) -> FloatArray:
     if not curve.higher_better:
         raise CurveError(f"{curve.label}: the saturating axis is for accuracies, where higher is better")
-    outside = (curve.metrics < 0) | (curve.metrics >= 1)
+    _expect_fraction(curve.metrics, f"{curve.label}: metric")
+    _expect_fraction(gains, f"{curve.label}: fitted metric")
+    return np.asarray(-np.log1p(-gains))
+
+
+def _expect_fraction(values: FloatArray, what: str) -> None:
+    outside = (values < 0) | (values >= 1)
     if outside.any():
-        raise CurveError(f"{curve.label}: metric {curve.metrics[outside][0]:g}; the saturating axis is for [0, 1)")
-    return rates, -np.log1p(-gains)
+        raise CurveError(f"{what} {values[outside][0]:g}; the saturating axis is for [0, 1)")
 
 
 def _metric(gain: float, higher_better: bool, saturating: bool) -> float:

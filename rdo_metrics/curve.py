@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
 from encoder_bridge.errors import CurveError
+from rdo_metrics.methods import METHODS as METHODS
+from rdo_metrics.methods import Method as Method
+from rdo_metrics.monotone_cubic import fit_monotone_cubic
 
-Method = Literal["pchip", "akima", "cubic"]
-METHODS: tuple[str, ...] = get_args(Method)
-MIN_POINTS = {"pchip": 3, "akima": 3, "cubic": 4}
+MIN_POINTS = {"pchip": 3, "akima": 3, "cubic": 4, "vcm": 3}
 """Fewest Pareto points a method is defined on; two points make a straight line, not a curve."""
 
 FloatArray = NDArray[np.float64]
@@ -28,6 +29,7 @@ class RDCurve:
         higher_better: direction of the measure; False for errors and distances.
         label: names the curve in messages.
         gains: the metrics, negated where lower is better.
+        kept: what was computed from the curve and may be wanted again; the points never change.
 
     Raises CurveError on unequal lengths, no points, NaN, infinity, or a rate that is not positive.
     """
@@ -38,6 +40,7 @@ class RDCurve:
         self.higher_better = higher_better
         self.label = label
         self.gains = self.metrics if higher_better else -self.metrics
+        self.kept: dict[tuple[str, ...], Any] = {}
         self._check()
 
     @property
@@ -61,15 +64,53 @@ def pareto(curve: RDCurve) -> tuple[FloatArray, FloatArray]:
     Returns:
         (rates, gains), both (M,) float64 strictly increasing; gain is the metric, negated where lower is better.
     """
-    order = np.lexsort((-curve.gains, curve.rates))
-    rates, gains = curve.rates[order], curve.gains[order]
+    kept = pareto_indices(curve)
+    return curve.rates[kept], curve.gains[kept]
+
+
+def pareto_indices(curve: RDCurve) -> NDArray[np.intp]:
+    """Places of the ``pareto`` points in the curve, by rising rate; of equal points the first."""
+    return _rising(curve.rates, curve.gains)
+
+
+def _rising(rates: FloatArray, gains: FloatArray) -> NDArray[np.intp]:
+    order = np.lexsort((-gains, rates))
+    sorted_gains = gains[order]
     keep = np.ones(gains.size, dtype=bool)
-    keep[1:] = gains[1:] > np.maximum.accumulate(gains)[:-1]
-    return rates[keep], gains[keep]
+    keep[1:] = sorted_gains[1:] > np.maximum.accumulate(sorted_gains)[:-1]
+    return order[keep]
+
+
+def prepared(curve: RDCurve, method: str) -> tuple[FloatArray, FloatArray, bool]:
+    """The points a method interpolates: (rates, gains, fitted), rates and gains strictly increasing.
+
+    They are the ``pareto`` points, but method "vcm" leaves none out: where a gain does not rise with the rate, the
+    gains of all points are replaced by those of a monotone cubic over log₁₀ rate (``fitted``; PCS 2024, see
+    ``rdo_metrics.monotone_cubic``).
+
+    Raises CurveError where such a fit has fewer than four rates.
+    """
+    if method != "vcm" or _is_rising(curve):
+        return *pareto(curve), False
+    try:
+        logs = np.log10(curve.rates)
+        fitted = fit_monotone_cubic(logs, curve.gains)(logs)
+    except CurveError as error:
+        raise CurveError(f"{curve.label}: {error}") from error
+    kept = _rising(curve.rates, fitted)
+    return curve.rates[kept], fitted[kept], True
+
+
+def _is_rising(curve: RDCurve) -> bool:
+    points = np.unique(np.stack([curve.rates, curve.gains], axis=1), axis=0)
+    return bool((np.diff(points, axis=0) > 0).all())
 
 
 class Interpolant(Protocol):
-    """A curve through points that can be integrated."""
+    """A curve through points that can be read and integrated."""
+
+    def __call__(self, x: float) -> Any:
+        """Value at x, inside the points' range."""
 
     def integrate(self, a: float, b: float) -> float:
         """Integral from a to b, both inside the points' range."""
@@ -79,7 +120,7 @@ def interpolant(x: FloatArray, y: FloatArray, method: str) -> Interpolant:
     """Interpolate y over strictly increasing x.
 
     ``pchip``: monotone cubic Hermite (JVET's choice). ``akima``: local, little overshoot. ``cubic``: one polynomial of
-    degree 3, least squares above four points (Bjontegaard, VCEG-M33).
+    degree 3, least squares above four points (Bjontegaard, VCEG-M33). ``vcm``: pchip, through ``prepared`` points.
     """
     if method == "cubic":
         return _Cubic(x, y)
@@ -90,7 +131,11 @@ def interpolant(x: FloatArray, y: FloatArray, method: str) -> Interpolant:
 
 class _Cubic:
     def __init__(self, x: FloatArray, y: FloatArray) -> None:
-        self._integral = np.polynomial.Polynomial.fit(x, y, 3).integ()
+        self._polynomial = np.polynomial.Polynomial.fit(x, y, 3)
+        self._integral = self._polynomial.integ()
+
+    def __call__(self, x: float) -> Any:
+        return self._polynomial(x)
 
     def integrate(self, a: float, b: float) -> float:
         return float(self._integral(b) - self._integral(a))

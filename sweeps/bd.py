@@ -49,16 +49,19 @@ class BDRow:
         result = self.outcome.result
         ci = None if self.outcome.interval is None else list(self.outcome.interval)
         extra = {"overlap": result.overlap, "dropped": list(result.dropped), "method": result.method}
+        extra |= {"fitted": list(result.fitted)} if any(result.fitted) else {}
         return {**base, "value": result.value_percent, "ci": ci, **extra, "reason": self.outcome.reason}
 
 
-def bd_rows(arms: Mapping[str, Sequence[RunRecord]], anchor: str, n: int = 1000) -> list[BDRow]:
+def bd_rows(
+    arms: Mapping[str, Sequence[RunRecord]], anchor: str, n: int = 1000, method: Method = METHOD
+) -> list[BDRow]:
     """BD-rates of every arm but the anchor, for each network and measure, and luma PSNR last."""
     rows = []
     for arm, records in arms.items():
         if arm != anchor:
             rows += [
-                _row(arm, anchor, network, metric, points, n)
+                _row(arm, anchor, network, metric, points, n, method)
                 for network, metric, points in _curves(arms[anchor], records)
             ]
     return rows
@@ -68,34 +71,45 @@ def _curves(anchor: Sequence[RunRecord], test: Sequence[RunRecord]) -> Iterator[
     for network in test[0].confusion:
         for metric, (_, kind) in _MEASURES.items():
             if kind in test[0].confusion[network]:
-                yield network, metric, (_points(anchor, network, kind), _points(test, network, kind))
-    yield PSNR_NETWORK, "psnr_y", (_psnr_points(anchor), _psnr_points(test))
+                yield network, metric, (points_of(anchor, network, metric), points_of(test, network, metric))
+    yield PSNR_NETWORK, "psnr_y", (points_of(anchor, PSNR_NETWORK, "psnr_y"), points_of(test, PSNR_NETWORK, "psnr_y"))
 
 
-def _row(arm: str, anchor: str, network: str, metric: str, points: tuple[Points, Points], n: int) -> BDRow:
+def _row(
+    arm: str, anchor: str, network: str, metric: str, points: tuple[Points, Points], n: int, method: Method
+) -> BDRow:
     frames = len(points[0][0][0])
     try:
-        outcome = bootstrap_bd_rate(
-            *points, _aggregate(metric), method=METHOD, n=n, block=_block(points[0], frames), seed=0
-        )
+        outcome = bootstrap_bd_rate(*points, aggregate_of(metric), method=method, n=n, block=draw_block(frames), seed=0)
     except CurveError as error:
         return BDRow(arm, anchor, network, metric, None, str(error))
     return BDRow(arm, anchor, network, metric, outcome)
 
 
-def _block(points: Points, frames: int) -> int:
-    return min(_VIDEO_BLOCK, frames) if frames >= 4 * _VIDEO_BLOCK else 1
+def draw_block(frames: int) -> int:
+    """Frames of a video that the bootstrap draws together: neighbours are alike, but few frames need single draws."""
+    return _VIDEO_BLOCK if frames >= 4 * _VIDEO_BLOCK else 1
 
 
-def _aggregate(metric: str) -> Callable[[NDArray[np.float64]], float]:
+def aggregate_of(metric: str) -> Callable[[NDArray[np.float64]], float]:
+    """Turns the sum of ``points_of`` statistics over frames into agreement, miou_pseudo, miou_labels or psnr_y."""
     if metric == "psnr_y":
         # Sums of (MSE relative to the peak, 1): the ratio is the sequence's mean squared error.
         return lambda total: float(-10 * np.log10(max(total[0] / total[1], 1e-12)))
     return ACCURACY_METRICS.get(_MEASURES[metric][0]).compute
 
 
-def _points(records: Sequence[RunRecord], network: str, kind: str) -> Points:
+def points_of(records: Sequence[RunRecord], network: str, metric: str) -> Points:
+    """Per record, bits (F,) and the additive statistics (F, …) of a measure; ``network`` is ignored for psnr_y."""
+    if metric == "psnr_y":
+        return _psnr_points(records)
+    kind = kind_of(metric)
     return [(np.asarray(r.frame_bits), unpack_confusion(r.confusion[network][kind])) for r in records]
+
+
+def kind_of(metric: str) -> str:
+    """ "pseudo" or "labels": what a measure compares a network's answer with."""
+    return _MEASURES[metric][1]
 
 
 def _psnr_points(records: Sequence[RunRecord]) -> Points:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.errors import PluginError
 from models.model_set import SetModel
+from rdo_metrics.curve import Method
 from sweeps.anchors import Anchor
 from sweeps.anchors.runs import anchor_records, kept_or_made
-from sweeps.bd import BDRow, bd_rows
+from sweeps.bd import METHOD, BDRow, bd_rows
 from sweeps.coding import ANCHOR, NEUTRAL, Coder, arm_name, describe, plain
 from sweeps.records import RunRecord, now_iso
 from sweeps.run_one import Job, job_key, run_one
@@ -68,6 +69,7 @@ def compare(
     store: ResultStore,
     bootstrap: int = 1000,
     anchors: Sequence[Anchor] = (),
+    method: Method = METHOD,
 ) -> Iterator[RunRecord | Comparison]:
     """Run what the store does not hold yet; yields each record as it is there, and the comparison at the end.
 
@@ -77,6 +79,7 @@ def compare(
         coder, store: where streams and records are kept.
         bootstrap: resamples for confidence intervals.
         anchors: other encoders the arms are compared with as well.
+        method: interpolation of the BD-rates, as ``rdo_metrics.bd_rate.bd_rate``.
 
     Raises:
         PluginError: the neutral arm is not byte-identical to the plain encoder, so no gain could be believed.
@@ -104,15 +107,17 @@ def compare(
         for record in anchor_records(anchor, template, coder, store):
             others.setdefault(anchor.name, []).append(record)
             yield record
-    yield Comparison({**others, **arms}, _rows(arms, others, bootstrap))
+    yield Comparison({**others, **arms}, _rows(arms, others, bootstrap, method))
 
 
-def _rows(arms: dict[str, list[RunRecord]], others: dict[str, list[RunRecord]], bootstrap: int) -> list[BDRow]:
+def _rows(
+    arms: dict[str, list[RunRecord]], others: dict[str, list[RunRecord]], bootstrap: int, method: Method
+) -> list[BDRow]:
     """Every arm over "psnr"; every arm but the neutral one, whose streams are those of "psnr", over other encoders."""
     tests = {name: records for name, records in arms.items() if name != NEUTRAL}
-    rows = bd_rows(arms, ANCHOR, bootstrap)
+    rows = bd_rows(arms, ANCHOR, bootstrap, method)
     for name, records in others.items():
-        rows += bd_rows({name: records, **tests}, name, bootstrap)
+        rows += bd_rows({name: records, **tests}, name, bootstrap, method)
     return rows
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from encoder_bridge.config import CodingConfig
+from rdo_metrics.curve import Method
 from sweeps.anchors import Anchor, build_name
+from sweeps.bd import METHOD
 from sweeps.coding import Coder, arm_name
 from sweeps.compare import Comparison, compare
 from sweeps.records import RunRecord, config_of
@@ -22,6 +25,7 @@ def run_and_show(
     store: ResultStore,
     bootstrap: int,
     anchors: Sequence[Anchor] = (),
+    method: Method = METHOD,
 ) -> Comparison:
     """Carry out a plan; NDJSON events or tables go to stdout, ``rd.png`` beside the store."""
     from sweeps.rd_panels import plot_arms
@@ -30,7 +34,7 @@ def run_and_show(
     result: Comparison | None = None
     total = len(configs) + sum(len(anchor.points) for anchor in anchors)
     with coder.reporter.task("compare", total) as advance:
-        for item in compare(job, configs, coder, store, bootstrap, anchors):
+        for item in compare(job, configs, coder, store, bootstrap, anchors, method):
             if isinstance(item, Comparison):
                 result = item
             else:
@@ -45,6 +49,8 @@ def run_and_show(
     plot_arms(result.arms, result.rows, plot, title=job.name)
     coder.reporter.event("result", store=str(store.path), plot=str(plot))
     coder.reporter.note(f"records: {store.path}   plot: {plot}")
+    folder = shlex.quote(str(store.folder))
+    coder.reporter.note(f"as one page with pictures: mrdo report {folder} -o {folder}/report")
     return result
 
 

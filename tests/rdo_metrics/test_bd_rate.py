@@ -43,7 +43,28 @@ def test_crossing_curves_average_out(method):
     assert result.value_percent == pytest.approx(0, abs=1e-8)
 
 
-@pytest.mark.parametrize("method", METHODS)
+SHARED_METHODS = ("pchip", "akima", "cubic")
+# The curves of the package's own README.
+OWN_RATES = [9487.76, 4593.60, 2486.44, 1358.24], [9787.80, 4469.00, 2451.52, 1356.24]
+OWN_PSNR = [40.037, 38.615, 36.845, 34.851], [40.121, 38.651, 36.970, 34.987]
+
+
+@pytest.mark.parametrize(
+    ("method", "rate", "psnr"),
+    [("pchip", -4.417485, 0.119693), ("akima", -4.425245, 0.119409), ("cubic", -4.420463, 0.120409)],
+)
+def test_curves_of_the_bjontegaard_package_itself(method, rate, psnr):
+    anchor, test = (RDCurve(r, m) for r, m in zip(OWN_RATES, OWN_PSNR, strict=True))
+    ours, quality = bd_rate(anchor, test, method=method), bd_quality(anchor, test, method=method)
+    assert ours.value_percent == pytest.approx(rate, abs=1e-6)
+    assert quality.value == pytest.approx(psnr, abs=1e-6)
+    package = pytest.importorskip("bjontegaard")
+    rates_and_metrics = (*(OWN_RATES[0], OWN_PSNR[0]), *(OWN_RATES[1], OWN_PSNR[1]))
+    assert ours.value_percent == pytest.approx(package.bd_rate(*rates_and_metrics, method=method), abs=1e-6)
+    assert quality.value == pytest.approx(package.bd_psnr(*rates_and_metrics, method=method), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", SHARED_METHODS)
 def test_agrees_with_the_bjontegaard_package(method):
     package = pytest.importorskip("bjontegaard")
     rng = np.random.default_rng(3)
@@ -147,11 +168,61 @@ def test_two_points_are_a_straight_line_and_no_curve():
         assert result.value_percent == pytest.approx(-50)
 
 
+DENTED = np.array([0.41, 0.58, 0.55, 0.74, 0.81, 0.80])
+
+
+def test_vcm_keeps_monotone_points_and_is_pchip_on_them():
+    test = RDCurve(0.8 * RATES[::-1], MIOU[::-1] + 0.01)
+    result = bd_rate(RDCurve(RATES, MIOU), test, method="vcm")
+    assert result.value_percent == bd_rate(RDCurve(RATES, MIOU), test, method="pchip").value_percent
+    assert result.fitted == (False, False) and result.method == "vcm"
+
+
+def test_vcm_leaves_no_point_of_a_dented_curve_out():
+    anchor, dented = RDCurve(RATES, MIOU), RDCurve(0.8 * RATES, DENTED)
+    result = bd_rate(anchor, dented, method="vcm")
+    assert result.fitted == (False, True) and result.dropped == (0, 0)
+    assert bd_rate(anchor, dented, method="pchip").dropped == (0, 2)
+    # The dents lie below the curve that pchip draws past them, so the fit is costlier.
+    assert result.value_percent > bd_rate(anchor, dented, method="pchip").value_percent
+    assert bd_quality(anchor, dented, method="vcm").fitted == (False, True)
+
+
+def test_vcm_against_its_own_scaling_and_mirror():
+    anchor, test = RDCurve(RATES, DENTED), RDCurve(0.6 * RATES, DENTED)
+    assert bd_rate(anchor, test, method="vcm").value_percent == pytest.approx(-40, abs=1e-6)
+    assert bd_rate(anchor, test, method="vcm", saturating=True).value_percent == pytest.approx(-40, abs=1e-6)
+    down = [RDCurve(c.rates, -c.metrics, higher_better=False) for c in (anchor, test)]
+    assert bd_rate(*down, method="vcm").value_percent == pytest.approx(-40, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rates", "metrics", "words"),
+    [
+        ([100], [0.5], "1 point"),
+        ([100, 200, 300], [0.5, 0.7, 0.6], "odd: monotone cubic through 3 distinct rate"),
+        ([100, 200, 300, 300], [0.5, 0.7, 0.6, 0.8], "3 distinct rate"),
+        ([100, 200, 300, 400], [0.8, 0.7, 0.6, 0.5], "1 point"),
+    ],
+)
+def test_vcm_has_no_number_where_a_cubic_is_not_determined_or_flat(rates, metrics, words):
+    with pytest.raises(CurveError, match=words):
+        bd_rate(RDCurve(RATES, MIOU), RDCurve(rates, metrics, label="odd"), method="vcm", min_overlap=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_duplicates_count_once(method):
+    twice = RDCurve(np.repeat(RATES, 2), np.repeat(MIOU, 2))
+    result = bd_rate(RDCurve(RATES, MIOU), twice, method=method)
+    assert result.value_percent == pytest.approx(0, abs=1e-12)
+    assert result.dropped == (0, 6) and result.fitted == (False, False)
+
+
 def test_method_is_required_and_checked():
     curve = RDCurve(RATES, MIOU)
     with pytest.raises(TypeError, match="method"):
         bd_rate(curve, curve)
-    with pytest.raises(CurveError, match="'spline'; expected one of pchip, akima, cubic"):
+    with pytest.raises(CurveError, match="'spline'; expected one of pchip, akima, cubic, vcm"):
         bd_rate(curve, curve, method="spline")
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from encoder_bridge.errors import CurveError
 from rdo_metrics.accuracy import miou
-from rdo_metrics.bd_rate import bd_rate
-from rdo_metrics.bootstrap import bootstrap_bd_rate
+from rdo_metrics.bd_rate import bd_quality, bd_rate
+from rdo_metrics.bootstrap import bootstrap, bootstrap_bd_rate
 from rdo_metrics.curve import RDCurve
+from rdo_metrics.iso import rate_at
+from rdo_metrics.resampling import FrameBootstrap
 
 
 def scalar_arm(factor, frames=40, seed=0, noise=0.2):
@@ -155,3 +157,31 @@ def test_a_thousand_draws_of_233_frames_take_seconds():
     result = bootstrap_bd_rate(anchor, test, miou, method="pchip", n=1000)
     assert time.process_time() - start < 10
     assert result.interval is not None
+
+
+def test_bd_accuracy_with_an_interval():
+    """The test arm's metric is 0.02 higher at every rate, in every draw."""
+    anchor = scalar_arm(1.0)
+    test = [(bits, stats + 0.02) for bits, stats in anchor]
+    found = bootstrap(lambda a, t: bd_quality(a, t, method="pchip").value, [anchor, test], mean_of(40), n=50)
+    assert found.value == pytest.approx(0.02)
+    assert found.interval == (pytest.approx(0.02), pytest.approx(0.02))
+
+
+def test_a_number_of_zero_is_a_number():
+    arm = scalar_arm(1.0)
+    found = bootstrap(lambda a, t: bd_rate(a, t, method="akima").value_percent, [arm, arm], mean_of(40), n=30)
+    assert (found.value, found.interval, found.undefined) == (0.0, (0.0, 0.0), 0)
+
+
+def test_one_set_of_draws_serves_many_numbers():
+    draws = FrameBootstrap(40, n=60, seed=3)
+    curves = [draws.curve(scalar_arm(f, noise=0.1), mean_of(40), label=str(f)) for f in (1.0, 0.7)]
+    both = draws.estimate(lambda a, t: bd_rate(a, t, method="pchip").value_percent, *curves)
+    alone = bootstrap_bd_rate(scalar_arm(1.0), scalar_arm(0.7), mean_of(40), method="pchip", n=60, seed=3)
+    assert (both.value, both.interval) == (alone.result.value_percent, alone.interval)
+    assert draws.estimate(lambda c: c.rates[0], curves[0]).value == curves[0].full.rates[0]
+    with pytest.raises(CurveError, match=r"far: frames per operating point \[39\]; expected 40"):
+        draws.curve(scalar_arm(1.0, frames=39), mean_of(39), label="far")
+    with pytest.raises(CurveError, match="no rate at 5"):
+        draws.estimate(lambda c: rate_at(c, 5.0, method="pchip"), curves[0])

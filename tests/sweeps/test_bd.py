@@ -75,3 +75,12 @@ def test_a_network_metric_is_measured_against_its_controls():
     assert [arm_name(c) for c in plan([CodingConfig(qp=30, rdo="map", map=MapConfig())], False, True)] == [
         *("psnr", "map:learned"),
     ]
+
+
+def test_the_interpolation_is_a_choice_and_a_fit_is_told():
+    dented = [record(1000 * 2**i, a, 30 + i) for i, a in enumerate([0.7, 0.78, 0.77, 0.85, 0.9])]
+    row = bd_rows({"psnr": arm(1), "map:kl": dented}, "psnr", 20, "vcm")[0]
+    event = row.event()
+    assert (event["method"], event["fitted"], event["dropped"]) == ("vcm", [False, True], [0, 0])
+    plain = bd_rows({"psnr": arm(1), "map:kl": dented}, "psnr", 20)[0].event()
+    assert (plain["method"], plain["dropped"]) == ("pchip", [0, 1]) and "fitted" not in plain
