@@ -40,8 +40,8 @@ def points_table(arms: Arms, anchor: str = "psnr") -> Group:
 
 def _rates(arms: Arms, distinct: Arms, anchor: str) -> Table:
     caption = "encode x: encode time over the anchor's; all x: with map and first pass"
-    table = _new_table(caption, "Rates and times")
-    _add_columns(table, ("arm", "rate point"), ("kbit/s", "bpp", "PSNR-Y", "encode s", "encode x", "all x"))
+    table = new_table(caption, "Rates and times")
+    add_columns(table, ("arm", "rate point"), ("kbit/s", "bpp", "PSNR-Y", "encode s", "encode x", "all x"))
     references = arms.get(anchor, ())
     for arm, records in arms.items():
         if arm not in distinct:
@@ -56,8 +56,8 @@ def _rates(arms: Arms, distinct: Arms, anchor: str) -> Table:
 
 def _accuracies(arms: Arms, network: str) -> Table:
     names = [name for name in ("agreement", "miou_pseudo", "miou_labels") if _has(arms, network, name)]
-    table = _new_table("", network)
-    _add_columns(table, ("arm", "rate point"), ("kbit/s", *(_SHORT[name] for name in names)))
+    table = new_table("", network)
+    add_columns(table, ("arm", "rate point"), ("kbit/s", *(_SHORT[name] for name in names)))
     for arm, records in arms.items():
         for place, record in enumerate(records):
             scores = (_fraction(record.scores.get(network, {}).get(name)) for name in names)
@@ -108,8 +108,8 @@ def bd_table(rows: Sequence[BDRow]) -> Table:
     caption += "; dropped: beaten points of the anchor + of the arm" if dropped else ""
     nowhere = [row for row in rows if row.outcome is None]
     undefined = [f"{_arm_title(row, rows[0].anchor)}, {row.network}, {row.metric}: {row.reason}" for row in nowhere]
-    table = _new_table("\n".join([caption, *undefined]), "BD-rate")
-    _add_columns(table, ("arm", "network", "measure"), ("BD-rate", "interval", "overlap", *["dropped"] * dropped))
+    table = new_table("\n".join([caption, *undefined]), "BD-rate")
+    add_columns(table, ("arm", "network", "measure"), ("BD-rate", "interval", "overlap", *["dropped"] * dropped))
     for title in dict.fromkeys(_arm_title(row, rows[0].anchor) for row in rows):
         _add_arm(table, title, [row for row in rows if _arm_title(row, rows[0].anchor) == title], dropped)
     return table
@@ -162,14 +162,16 @@ def _fraction(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _add_columns(table: Table, words: Sequence[str], numbers: Sequence[str]) -> None:
+def add_columns(table: Table, words: Sequence[str], numbers: Sequence[str]) -> None:
+    """Columns of words, then columns of numbers."""
     for name in words:
         table.add_column(name, overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
 
 
-def _new_table(caption: str, title: str) -> Table:
+def new_table(caption: str, title: str) -> Table:
+    """A table in the commands' common looks."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -189,7 +191,7 @@ def _new_table(caption: str, title: str) -> Table:
 
 def score_table(psnr: Mapping[str, float], scores: Mapping[str, Mapping[str, float | None]]) -> Table:
     """PSNR and what each network sees of one video against another."""
-    table = _new_table("agreement and mIoU in 0–1, higher is better", "")
+    table = new_table("agreement and mIoU in 0–1, higher is better", "")
     for name in ("network", "agreement", "mIoU pseudo-GT", "mIoU labels", "PSNR-Y dB", "PSNR-YUV dB"):
         table.add_column(name, justify="left" if name == "network" else "right")
     decibel = [f"{psnr[name]:.2f}" for name in ("y", "yuv")]
