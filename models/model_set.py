@@ -124,7 +124,8 @@ class SetModel:
         self._gray, self._device, self._threads = gray, device, threads
         self._open: dict[Path, TaskModel] = {}
         self.classes: tuple[str, ...] = self._network(self.set.pristine(gray)).classes
-        self._digest = self.set.digest()
+        # Grey and colour pictures have networks of their own: neither's labels may be taken for the other's.
+        self._digest = hashlib.sha256(f"{self.set.digest()} gray".encode()).hexdigest() if gray else self.set.digest()
 
     def labels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(N, H, W) uint8 labels of an original by the pristine network."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -114,6 +115,10 @@ class TaskModel:
 
     def digest(self) -> str:
         """SHA-256 hex of the file and of the options: names the network in a run's key."""
+        return self._digest
+
+    @functools.cached_property
+    def _digest(self) -> str:
         state = hashlib.sha256(self.path.read_bytes())
         state.update(json.dumps(self.options.as_dict(), sort_keys=True).encode())
         return state.hexdigest()

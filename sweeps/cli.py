@@ -18,15 +18,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "encode": ("sweeps.commands.encode:command", "Turn a video into a standard stream tuned for a network."),
     "decode": ("encoder_bridge.cli:decode", "Turn a stream back into pictures."),
     "score": ("sweeps.commands.score:command", "Measure what coding did to a network's accuracy."),
+    "metrics": ("sweeps.commands.metrics:command", "What can be measured, and what predicts a network's accuracy."),
     "compare": ("sweeps.commands.compare:command", "Machine-aware against PSNR coding: RD curves and BD-rates."),
+    "sweep": ("sweeps.commands.sweep:command", "Many configurations over many inputs, or many videos with one."),
+    "status": ("sweeps.commands.status:command", "How far a sweep is, while it runs or afterwards."),
+    "store": ("sweeps.commands.store:command", "Records out of their file (Parquet, SQLite, ...), merged, checked."),
     "demo": ("sweeps.commands.demo:command", "The whole comparison on the embedded clip, with pictures."),
+    "tables": ("sweeps.commands.tables:command", "Tables of the papers from result stores: BD-rates, hulls, ratios."),
+    "report": ("sweeps.commands.report:command", "One HTML page of results: curves, BD-rates, pictures; no network."),
     "train": ("sweeps.commands.train:command", "Train a network: segmentation, robust to coding, maps, metrics."),
     "export": ("models.cli:export", "Cut a network at a layer, or bring one from mmsegmentation or torchvision."),
 }
 """Name → (``module:attribute``, one line of help)."""
 
 
-def _version() -> str:
+def version() -> str:
+    """Of this software, as installed or as the tree says."""
     try:
         return importlib.metadata.version("machine-rdo")
     except importlib.metadata.PackageNotFoundError:
@@ -37,7 +44,7 @@ def _version() -> str:
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        click.echo(f"mrdo {_version()}")
+        click.echo(f"mrdo {version()}")
         ctx.exit()
 
 

@@ -76,7 +76,12 @@ def _row(*names: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]
 
 def input_options(function: F) -> F:
     """INPUT, and what a raw file does not say about itself."""
-    rows = _options(
+    return click.argument("input", metavar="INPUT")(stated_options(function))
+
+
+def stated_options(function: F) -> F:
+    """What a raw file does not say about itself."""
+    return _options(
         "Input",
         _row("--size", type=SIZE, help="Raw input: width and height, as 1920x1080."),
         _row("--format", type=FORMAT, help="Samples of raw input, as yuv420p10le; of images: what they become."),
@@ -84,17 +89,15 @@ def input_options(function: F) -> F:
         _row("--matrix", type=click.Choice(MATRICES), help="Colour matrix, over what the input says."),
         _row("--range", type=click.Choice(RANGES), help="Sample range, over what the input says."),
         _row("--frames", type=click.IntRange(min=1), metavar="N", help="Take only the first N frames."),
-    )
-    argument = click.argument("input", metavar="INPUT")
-    return argument(rows(function))
+    )(function)
 
 
 _SCALE_HELP = "Code at this fraction of width and height, 0 to 1, bicubic down and up."
 _QP_HELP = "JPEG: quality, 1-100, higher is finer; JPEG 2000: compression ratio, 0-500, 0 is lossless."
 
 
-def coding_options(lists: bool = False) -> Callable[[F], F]:
-    """How streams are coded; with ``lists`` the rate options take several values (``mrdo compare``)."""
+def coding_options(lists: bool = False, scale: Any = float) -> Callable[[F], F]:
+    """How streams are coded; with ``lists`` the rate options take several values; ``scale`` is --scale's type."""
     rate: tuple[Any, ...]
     if lists:
         hint = "Several operating points: 22,27,32 or 22-47:5. Give one of --qps, --crf, --bitrate."
@@ -111,7 +114,7 @@ def coding_options(lists: bool = False) -> Callable[[F], F]:
             _row("--qp", type=int, help=f"Fixed QP. Give one of --qp, --crf, --bitrate. {_QP_HELP}  [default: 32]"),
             _row("--crf", type=float, help="Constant rate factor."),
             _row("--bitrate", type=click.IntRange(min=1), help="Average bit rate in kbit/s."),
-            _row("--scale", type=float, default=1.0, help=_SCALE_HELP),
+            _row("--scale", type=scale, default="1", help=_SCALE_HELP),
         )
     return _options(
         "Coding",
@@ -142,16 +145,17 @@ _METRIC_HELP = (
 
 def map_options(function: F) -> F:
     """What the encoder is told about the network."""
-    return _map_options(_row("--rdo", type=click.Choice(RDO_MODES), default="map", help=_RDO_HELP))(function)
+    return map_options_with(_row("--rdo", type=click.Choice(RDO_MODES), default="map", help=_RDO_HELP))(function)
 
 
 def compared_map_options(function: F) -> F:
     """What the encoder is told about the network, in one arm or several."""
     several = f"{_RDO_HELP} Several, as psnr,map,map+ctu; psnr is always coded."
-    return _map_options(_row("--rdo", type=MODES, default="map", help=several))(function)
+    return map_options_with(_row("--rdo", type=MODES, default="map", help=several))(function)
 
 
-def _map_options(rdo: Any) -> Callable[[F], F]:
+def map_options_with(rdo: Any) -> Callable[[F], F]:
+    """The same with another ``--rdo``, as names and settings of a click option."""
     return _options(
         "Machine-aware RDO",
         rdo,
@@ -302,7 +306,7 @@ def candidate_config(options: Options) -> CandidateConfig | None:
     if "ctu" not in options["rdo"]:
         _refuse("ctu", _CTU_OPTIONS, options, "--rdo ctu, map+ctu or no option for candidates")
         return None
-    if options["metric_inside"] and not _is_given("metric"):
+    if options["metric_inside"] and not is_given("metric"):
         options = {**options, "metric": "sse"}
     return CandidateConfig(
         candidates=options["candidates"],
@@ -331,14 +335,15 @@ def _context(options: Options) -> int:
 
 def _refuse(part: str, flags: Mapping[str, str], options: Options, expected: str) -> None:
     modes = options.get("modes", (options["rdo"],))
-    given = [flag for name, flag in flags.items() if _is_given(name)]
+    given = [flag for name, flag in flags.items() if is_given(name)]
     if given and not any(part in mode for mode in modes):
         raise ConfigError(f"{', '.join(given)} with --rdo {','.join(modes)}; expected {expected}")
 
 
 def coding_config(options: Options, fmt: VideoFormat | None = None) -> CodingConfig:
     """The one configuration asked for; ``fmt`` gives the depth where none is asked for (8 without it)."""
-    return _configs({**options, **{n: _as_list(options[n]) for n in ("qp", "crf", "bitrate")}}, fmt, False)[0]
+    listed = {n: None if options[n] is None else (options[n],) for n in ("qp", "crf", "bitrate")}
+    return _configs({**options, **listed}, fmt, False)[0]
 
 
 def coding_configs(options: Options, fmt: VideoFormat | None = None) -> list[CodingConfig]:
@@ -374,10 +379,6 @@ def _configs(options: Options, fmt: VideoFormat | None, several: bool) -> list[C
     return [CodingConfig(**common, scale=scale, **{name: value}) for scale in scales for value in values]
 
 
-def _as_list(value: Any) -> tuple[Any, ...] | None:
-    return None if value is None else (value,)
-
-
 def _words(text: str) -> list[str]:
     try:
         return shlex.split(text)
@@ -393,6 +394,7 @@ def run_opts(options: Options) -> RunOptions:
     return RunOptions(options["threads"], options["timeout"], options["device"], workdir)
 
 
-def _is_given(name: str) -> bool:
+def is_given(name: str) -> bool:
+    """Whether an option stands on the command line."""
     context = click.get_current_context(silent=True)
     return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +41,28 @@ def run_key(
         seed: seed of whatever is random in the map.
         more: further JSON-ready things that matter, for example ``labels=<digest>``.
     """
+    text = key_text(config, input_digest, build.key(), model_digests, seed, **more)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def key_text(
+    config: CodingConfig,
+    input_digest: str,
+    build: Mapping[str, object],
+    model_digests: Mapping[str, str],
+    seed: int = 0,
+    **more: object,
+) -> str:
+    """What ``run_key`` is the digest of; ``build`` is ``BuildInfo.key()``."""
     parts = {
         "config": config.as_dict(),
         "input": input_digest,
-        "build": build.key(),
+        "build": dict(build),
         "models": dict(model_digests),
         "seed": seed,
         "more": more,
     }
-    text = json.dumps(json.loads(json_line(parts)), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps(json.loads(json_line(parts)), sort_keys=True, separators=(",", ":"))
 
 
 def pack_confusion(counts: NDArray[Any]) -> str:
@@ -168,7 +180,19 @@ class RunRecord:
         return cls(**known, extra=data)
 
 
-def config_of(record: RunRecord) -> CodingConfig:
+class Configured(Protocol):
+    """A record, or the part of one that tells how it was made."""
+
+    @property
+    def key(self) -> str:
+        """Of the run."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """``CodingConfig.as_dict()``."""
+
+
+def config_of(record: Configured) -> CodingConfig:
     """The configuration a record was made with.
 
     Raises:

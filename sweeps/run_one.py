@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.decode import decode_stream
@@ -15,10 +17,17 @@ from models.model_set import SetMember, SetModel
 from models.task_model import TaskModel
 from sweeps.arrayfile import read_frames
 from sweeps.coding import Coder, Encoded, describe
+from sweeps.judges import JudgeMaker
 from sweeps.labels import LabelSource
+from sweeps.maps import MapMaker
 from sweeps.pseudo import pseudo_labels
 from sweeps.records import RunRecord, pack_confusion, run_key
 from sweeps.scoring import VideoScores, score_video
+
+if TYPE_CHECKING:
+    from rdo_metrics.iqa import IqaMetric
+
+METRICS = "metrics"
 
 
 @dataclass(frozen=True)
@@ -43,14 +52,27 @@ class Job:
 def job_key(job: Job, coder: Coder) -> str:
     """The run's key: what determines the stream, and what it is scored with."""
     build = ENCODERS.get(job.config.codec)().build_info(job.config)
-    models = {network.name: network.digest() for network in job.judges}
-    if coder.maker is not None and job.config.map is not None:
-        models["(map)"] = coder.maker.identity(job.config.map)
-    if coder.judges is not None and job.config.ctu is not None:
-        models["(metric)"] = coder.judges.identity(job.config.ctu)
-    if job.labels is not None:
-        models["(labels)"] = job.labels.digest()
+    labels = None if job.labels is None else job.labels.digest()
+    models = key_models(job.config, job.judges, coder.maker, coder.judges, labels)
     return run_key(job.config, job.source.digest(), build, models)
+
+
+def key_models(
+    config: CodingConfig,
+    networks: Sequence[TaskModel | SetModel],
+    maker: MapMaker | None,
+    judges: JudgeMaker | None,
+    labels: str | None,
+) -> dict[str, str]:
+    """Name → digest of everything but the encoder that a result depends on; ``labels`` is the digest of those."""
+    models = {network.name: network.digest() for network in networks}
+    if maker is not None and config.map is not None:
+        models["(map)"] = maker.identity(config.map)
+    if judges is not None and config.ctu is not None:
+        models["(metric)"] = judges.identity(config.ctu)
+    if labels is not None:
+        models["(labels)"] = labels
+    return models
 
 
 def run_one(job: Job, coder: Coder) -> RunRecord:
@@ -60,19 +82,35 @@ def run_one(job: Job, coder: Coder) -> RunRecord:
     return score_stream(key, job, coder.encode(job.source, job.config), coder, began)
 
 
-def score_stream(key: str, job: Job, encoded: Encoded, coder: Coder, began: float) -> RunRecord:
-    """The record of a stream in the workspace; ``began`` is when work on it did, on the monotonic clock."""
-    scores = _score(job, encoded.stream.path, coder)
-    return _record(key, job, encoded, scores, coder.workspace.folder, time.monotonic() - began)
+def score_stream(
+    key: str, job: Job, encoded: Encoded, coder: Coder, began: float, metrics: Sequence[IqaMetric] = ()
+) -> RunRecord:
+    """The record of a stream in the workspace; ``began`` is when work on it did, on the monotonic clock.
+
+    What image quality metrics say goes into the record's ``extra`` as "metrics": name → ``QualityScore.to_json()``.
+    """
+    scores, quality = _score(job, encoded.stream.path, coder, metrics)
+    record = _record(key, job, encoded, scores, coder.workspace.folder, time.monotonic() - began)
+    return dataclasses.replace(record, extra={METRICS: quality}) if quality else record
 
 
-def _score(job: Job, stream: Path, coder: Coder) -> VideoScores:
+def _score(
+    job: Job, stream: Path, coder: Coder, metrics: Sequence[IqaMetric]
+) -> tuple[VideoScores, dict[str, dict[str, Any]]]:
+    from sweeps.metric_scores import QualityWatch
+
     pseudo = {
         network.name: read_frames(pseudo_labels(job.source, network, coder.workspace, coder.reporter))
         for network in job.judges
     }
-    with coder.reporter.task(f"score  {describe(job.config)}", job.source.frame_count) as advance:
-        return score_video(job.source, decode_stream(stream), _networks(job), pseudo, job.labels, advance)
+    with (
+        coder.reporter.task(f"score  {describe(job.config)}", job.source.frame_count) as advance,
+        QualityWatch(metrics, job.source.format.bit_depth) as watch,
+    ):
+        test, networks = decode_stream(stream), _networks(job)
+        see = watch.add if metrics else None
+        scores = score_video(job.source, test, networks, pseudo, job.labels, advance, see)
+        return scores, {name: score.to_json() for name, score in watch.results().items()}
 
 
 def _networks(job: Job) -> list[TaskModel | SetMember]:

@@ -8,23 +8,27 @@ from typing import Any
 import click
 
 from sweeps.options import (
+    Options,
     candidate_options,
     coding_config,
     coding_options,
     input_options,
-    map_options,
+    is_given,
+    map_options_with,
     model_options,
     reporter,
     run_options,
     run_opts,
 )
 from sweeps.options import command as new_command
+from sweeps.target.options import RDO_ROW, SCALE_CHOICE, single_choice, target_options
 
 
 @new_command("encode")
 @input_options
-@coding_options()
-@map_options
+@coding_options(scale=SCALE_CHOICE)
+@map_options_with(RDO_ROW)
+@target_options
 @candidate_options
 @model_options
 @run_options
@@ -39,11 +43,24 @@ def command(**options: Any) -> None:
     """Turn a video into a standard stream whose rate-distortion decisions listened to a network.
 
     INPUT is a video, a raw .yuv with --size, a folder or glob of images, or - for Y4M on standard input.
+    With --target-accuracy the quality, and with --scale auto and --rdo auto the resolution and the RDO mode, are
+    searched for the lowest rate at which the network still sees what it sees in INPUT.
     """
+    if options["target_accuracy"] is not None:
+        from sweeps.target.run import encode_to_target
+
+        encode_to_target(options, reporter(options))
+        return
+    encode(single_choice(options, is_given))
+
+
+def encode(options: Options) -> None:
+    """The stream of one configuration."""
     from encoder_bridge.encoders import ENCODERS
-    from encoder_bridge.mux import check_output, mux
+    from encoder_bridge.mux import check_output
     from sweeps import session
     from sweeps.coding import Coder, describe
+    from sweeps.encoding import encode_file, seconds_of
     from sweeps.inspection import FrameLog, Inspection, write_inspection
     from sweeps.workspace import Workspace
 
@@ -59,15 +76,13 @@ def command(**options: Any) -> None:
         driving = session.driver(options) if session.asks_driver(config) or inspected else None
         makers = session.map_maker(options, driving, config), session.judge_maker(options, driving, config)
         coder = Coder(Workspace(folder), run_opts(options), say, *makers)
-        coder.check(source, config)
         log = FrameLog()
-        encoded = coder.encode(source, config, log.add if inspected else None)
+        encoded = encode_file(source, config, coder, output, log.add if inspected else None)
         stream = encoded.stream
-        mux(stream.path, output, coder.coded_format(source, config), source.pts)
         if inspected is not None:
             seen = Inspection(source, coder.coded(source, config), config, encoded, log, driving)
             write_inspection(seen, inspected, say)
-    seconds = float(source.pts[-1] - source.pts[0] + 1 / source.format.fps)
+    seconds = seconds_of(source)
     say.event(
         "result",
         output=str(output),
