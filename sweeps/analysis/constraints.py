@@ -63,7 +63,7 @@ def _cell(curves: Curves, coder: str, share: float) -> Cell:
 
     cell = curves.over_lossless(ratio, lines)
     detail = _chosen(curves, sizes, share) if cell.value is not None and len(curves.groups) == 1 else ""
-    missing = any(digest not in curves.data.lossless for digest in curves.data.inputs)
+    missing = any(not curves.has_lossless(digest) for digest in curves.data.inputs)
     # The threshold stands at the row: one reason an encoder says as much as one a cell.
     reason = re.sub(r"no operating point reaches [^:]*: the best is", f"{coder}: the best is", cell.reason)
     return Cell(cell.value, cell.interval, reason, detail, "undefined" if missing else "N.A.")

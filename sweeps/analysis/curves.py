@@ -155,13 +155,19 @@ class Curves:
     def lossless(self, group: str) -> ResampledCurve:
         """One point: the size without loss, and the accuracy on the originals. Raises CurveError without a record."""
         digests = self.groups[group]
-        missing = [str(self.data.inputs[d].get("name", d)) for d in digests if d not in self.data.lossless]
+        missing = [str(self.data.inputs[d].get("name", d)) for d in digests if not self.has_lossless(d)]
         if missing:
-            raise CurveError(f"no lossless size of {', '.join(missing[:3])}: give --png INPUT")
+            hint = " with --labels DIR" if self.metric == "miou_labels" else ""
+            raise CurveError(f"no lossless size of {', '.join(missing[:3])}: give --png INPUT{hint}")
         records = [self.data.lossless[digest] for digest in digests]
         samples = sum(self._samples(digest) for digest in digests)
         stats = [self._pooled(records, str(self.ask.network), samples)]
         return self._boots[group].curve(stats, aggregate_of(self.metric), label="lossless")
+
+    def has_lossless(self, digest: str) -> bool:
+        """Whether an input has a record without loss that holds the measure."""
+        record = self.data.lossless.get(digest)
+        return record is not None and kind_of(self.metric) in record.confusion.get(str(self.ask.network), {})
 
     def number(self, statistic: Callable[..., float], lines: Sequence[Line]) -> Cell:
         """A number of curves, one a line: of the one group, or the mean over the groups where it is defined."""

@@ -169,7 +169,9 @@ def test_table_vi_takes_any_size_and_grey_and_needs_the_originals():
     best = table.rows[0].cells[0]
     assert best.value == pytest.approx(64 / (0.25 * 4), rel=1e-6) and best.detail == "quality 30 ×0.5 grey"
     missing = table_vi(records, FAST, shares=(0.75,)).rows[0].cells[0]
-    assert missing.value is None and missing.reason == "no lossless size of clip: give --png INPUT"
+    assert missing.value is None and missing.reason == "no lossless size of clip: give --png INPUT with --labels DIR"
+    unlabelled = record("png", 0, [64_000_000] * 4, 0.8, kind="pseudo")
+    assert table_vi([*records, unlabelled], FAST, shares=(0.75,)).rows[0].cells[0].reason == missing.reason
     with pytest.raises(ConfigError, match="psnr_y"):
         table_vi(records, Question(metric="psnr_y"))
 
