@@ -119,16 +119,21 @@ def _hooked_x265(depth: int, needed: bool) -> ToolStatus:
 
 def _usable(info: BuildInfo, flag: str) -> tuple[bool, str]:
     """Whether a build can run the main job, and what to do or know about it."""
-    from encoder_bridge import toolchain
-
     if not info.hooked:
         return False, f"codes plainly only; run: mrdo build x265{flag}"
+    return _with_plugin(info, f"mrdo build x265{flag} --force")
+
+
+def _with_plugin(info: BuildInfo, renewal: str) -> tuple[bool, str]:
+    """Whether a build with our hook has what that loads, and what to do or know about it."""
+    from encoder_bridge import toolchain
+
     try:
         toolchain.plugin_path(info)
     except BridgeError as error:
         return False, str(error)
     if info.patch_hash != toolchain.current_patch(info):
-        return True, f"built from other patches ({info.patch_hash}); to renew: mrdo build x265{flag} --force"
+        return True, f"built from other patches ({info.patch_hash}); to renew: {renewal}"
     return True, ""
 
 
@@ -144,7 +149,15 @@ def _other_encoders() -> Iterator[ToolStatus]:
         except BridgeError as error:
             yield ToolStatus(codec, False, hooked=False, advice=str(error))
         else:
-            yield ToolStatus(codec, True, info.path, info.version, info.hooked, info.abi or None)
+            ok, advice = _with_plugin(info, _renewal(info.name)) if info.abi else (True, "")
+            yield ToolStatus(codec, ok, info.path, info.version, info.hooked, info.abi or None, advice)
+
+
+def _renewal(name: str) -> str:
+    from encoder_bridge.tools import TOOLS
+
+    tool = TOOLS.get(name)
+    return f"mrdo build {name} --force" if tool.recipes else tool.fix()
 
 
 @CHECKS.register("3-build")

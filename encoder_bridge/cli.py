@@ -53,9 +53,14 @@ def _table(statuses: Sequence[ToolStatus]) -> Table:
         table.add_column(name, overflow="fold")
     for status in statuses:
         mark = "[green]ok[/]" if status.ok else ("[bold red]MISSING[/]" if status.needed else "[yellow]absent[/]")
-        hook = f"ABI {status.abi}" if status.hooked else ("" if status.hooked is None else "no")
-        table.add_row(mark, status.name, status.version, hook, _plain(status.advice or status.path))
+        table.add_row(mark, status.name, status.version, _hook(status), _plain(status.advice or status.path))
     return table
+
+
+def _hook(status: ToolStatus) -> str:
+    if status.hooked is None:
+        return ""
+    return (f"ABI {status.abi}" if status.abi else "built in") if status.hooked else "no"
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -108,7 +109,7 @@ def run_piped(
 def _start(command: Sequence[str], env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            list(command),
+            [*_leash(command[0]), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -119,6 +120,17 @@ def _start(command: Sequence[str], env: Mapping[str, str] | None, cwd: Path | No
         )
     except (FileNotFoundError, PermissionError) as exc:
         raise ToolNotFoundError(f"cannot start {command[0]}: {exc.strerror}; run: mrdo doctor") from exc
+
+
+def _leash(program: str) -> list[str]:
+    """Words before a command that have the kernel kill it when this process is killed.
+
+    Encoders that work on files would go on for hours: they have no pipe to miss us by.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or shutil.which(program) is None:
+        return []
+    return [setpriv, "--pdeathsig", "KILL", "--"]
 
 
 def _pump(pipe: _Pipe) -> None:

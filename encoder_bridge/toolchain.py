@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -88,15 +91,9 @@ def find(name: str, depth: int = 8) -> BuildInfo:
     Raises ToolNotFoundError with the command that brings it.
     """
     tool = TOOLS.get(name)
-    for variable in (f"MRDO_{name.upper()}_HOOKED", f"MRDO_{name.upper()}"):
-        wanted = os.environ.get(variable)
-        if wanted:
-            info = probe(Path(shutil.which(wanted) or wanted), name)
-            if depth not in info.depth:
-                raise ToolNotFoundError(
-                    f"{variable}={wanted} codes {_depths(info)} bit, not {depth}; {tool.fix(depth)}"
-                )
-            return info
+    named = _named_in_env(tool, depth)
+    if named is not None:
+        return named
     for recipe in tool.recipes:
         built = _build_folder(recipe, depth, plain=False) / name
         if built.is_file():
@@ -106,6 +103,22 @@ def find(name: str, depth: int = 8) -> BuildInfo:
         if depth in info.depth:
             return info
     raise ToolNotFoundError(f"no {tool.title} that codes {depth} bit; {tool.fix(depth)}")
+
+
+def _named_in_env(tool: Tool, depth: int) -> BuildInfo | None:
+    """The program that a variable names; one that will not do is an error, for no other was meant."""
+    for variable in (f"MRDO_{tool.name.upper()}_HOOKED", f"MRDO_{tool.name.upper()}"):
+        wanted = os.environ.get(variable)
+        if not wanted:
+            continue
+        try:
+            info = probe(Path(shutil.which(wanted) or wanted), tool.name)
+        except ToolNotFoundError as error:
+            raise ToolNotFoundError(f"{variable}: {error}") from error
+        if depth not in info.depth:
+            raise ToolNotFoundError(f"{variable}={wanted} codes {_depths(info)} bit, not {depth}; {tool.fix(depth)}")
+        return info
+    return None
 
 
 def find_for(name: str, config: CodingConfig) -> BuildInfo:
@@ -129,26 +142,46 @@ def plugin_path(info: BuildInfo) -> Path:
 
 
 def probe(binary: Path, name: str = "x265") -> BuildInfo:
-    """What a program says of itself. Raises ToolNotFoundError when it cannot be run or is another program."""
+    """What a program says of itself. Raises ToolNotFoundError when it cannot be run, is another one or too old."""
     tool = TOOLS.get(name)
     try:
-        done = subprocess.run(
-            [binary, *tool.arguments],
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            timeout=_VERSION_TIMEOUT_S,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolNotFoundError(f"cannot run {binary}: {error}; {tool.fix()}") from error
-    text = done.stdout + done.stderr
+        text = _output_of([str(binary), *tool.arguments])
+    except OSError as error:
+        raise ToolNotFoundError(f"cannot run {binary}: {error.strerror}; {tool.fix()}") from error
     version = re.search(tool.version, text)
     if version is None:
         raise ToolNotFoundError(f"{binary} does not look like {tool.title}: {text.strip()[:120]!r}; {tool.fix()}")
+    if _numbers(version[1]) < _numbers(tool.oldest):
+        raise ToolNotFoundError(f"{binary} is {tool.title} {version[1]}; expected {tool.oldest} or newer; {tool.fix()}")
     hook = _HOOK.search(text)
     abi, digest = (int(hook[1]), hook[2]) if hook else (0, "")
     return BuildInfo(name, version[1], str(binary), hook is not None, abi, digest, tool.depths(text))
+
+
+def _output_of(command: Sequence[str]) -> str:
+    """What a program prints. Raises OSError where it cannot be started or does not end; its children end with it."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.communicate(timeout=_VERSION_TIMEOUT_S)[0]
+        except subprocess.TimeoutExpired as error:
+            raise OSError(errno.ETIMEDOUT, f"it did not tell its version in {_VERSION_TIMEOUT_S:g} s") from error
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """For "the newer": what stands before anything but digits and dots."""
+    number = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, number[0].split("."))) if number else ()
 
 
 def current_patch(info: BuildInfo) -> str:

@@ -66,7 +66,7 @@ class Jpeg2000(PictureEncoder):
         version = features.version("jpg_2000")
         if version is None:
             raise ToolNotFoundError("this Pillow has no JPEG 2000; run: pip install --force-reinstall pillow")
-        return BuildInfo("jpeg2000", f"OpenJPEG {version} (Pillow {__version__})", "", True, 0, "", (8,))
+        return BuildInfo("jpeg2000", f"OpenJPEG {version} (Pillow {__version__})", "", False, 0, "", (8,))
 
     def check(self, config: CodingConfig, fmt: VideoFormat) -> None:
         """As every encoder of pictures; no map, because there is nothing it could tell."""

@@ -67,7 +67,7 @@ class PictureEncoder(ABC):
         self._expect("preset", config.preset, self.presets)
         self._expect("gop", config.gop, ("intra",))
         self._expect("rdo", config.rdo, self.rdo)
-        self._expect("bit depth", config.bit_depth, self.depths)
+        self._expect("bit depth", config.bit_depth, self.depths, f", as with --bit-depth {self.depths[0]}")
         self._expect("chroma format", fmt.chroma, self.chromas)
         if config.extra:
             raise ConfigError(
@@ -102,9 +102,9 @@ class PictureEncoder(ABC):
                 raise EncoderError([self.name], 0, "", reason="was given no frame")
         return Bitstream(output, self.codec, bits, count, seconds)
 
-    def _expect(self, what: str, value: object, allowed: tuple[object, ...]) -> None:
+    def _expect(self, what: str, value: object, allowed: tuple[object, ...], fix: str = "") -> None:
         if value not in allowed:
-            raise ConfigError(f"{self.name}: {what} {value!r}; expected {' or '.join(map(str, allowed))}")
+            raise ConfigError(f"{self.name}: {what} {value!r}; expected {' or '.join(map(str, allowed))}{fix}")
 
 
 def to_depth(plane: Plane, given: int, wanted: int) -> Plane:

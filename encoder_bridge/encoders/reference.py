@@ -95,7 +95,8 @@ class ReferenceEncoder:
         name, known = self.reference.name, self.reference
         if config.needs_plugin:
             asked = "the neutral arm" if config.neutral else f"--rdo {config.rdo}"
-            raise ConfigError(f"{name}: {asked}; it is an anchor without our hook: expected --rdo psnr --no-neutral")
+            wanted = "--rdo psnr --no-neutral" if config.neutral else "--rdo psnr"
+            raise ConfigError(f"{name}: {asked}; it is an anchor without our hook: expected {wanted}")
         if config.qp is None:
             raise ConfigError(f"{name}: expected --qp; a rate or a quality factor it does not take here")
         self.quality.check(name, config.qp)

@@ -80,6 +80,7 @@ class Tool:
         depths: from what it printed to the sample depths it codes.
         recipes: builds we know, the best liked first; none for programs in no package registry.
         advice: how it comes here, where there is no recipe.
+        oldest: first version whose driver this is; "" for any.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Tool:
     depths: Callable[[str], tuple[int, ...]] = field(default=lambda text: (8, 10))
     recipes: tuple[Recipe, ...] = ()
     advice: str = ""
+    oldest: str = ""
 
     def fix(self, depth: int = 8) -> str:
         """The command that brings it, or what to do where none does."""

@@ -15,5 +15,6 @@ VTM = TOOLS.register("vtm")(
             "set MRDO_VTM to an EncoderAppStatic of VTM 12.0 or 23, built from its source (it is in no package "
             "registry), with the source's cfg folder beside it or named by MRDO_VTM_CFG"
         ),
+        oldest="12.0",
     )
 )

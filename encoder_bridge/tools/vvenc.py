@@ -14,5 +14,6 @@ VVENC = TOOLS.register("vvenc")(
             "mrdo builds no VVenC: put vvencFFapp or vvencapp on the PATH or name it in MRDO_VVENC; for --rdo map and "
             "ctu build VVenC 1.14.0 with patches/vvenc-1.14.0 (its README says how) and name it in MRDO_VVENC_HOOKED"
         ),
+        oldest="1.0",
     )
 )

@@ -44,7 +44,7 @@ class Anchor:
 def build_name(build: Mapping[str, object]) -> str:
     """Codec and version of ``BuildInfo.key()``, as "vtm-12.0"."""
     said = str(build["version"])
-    number = re.match(r"\d+(\.\d+)*", said)
+    number = re.search(r"\d+(\.\d+)*", said)
     return f"{build['name']}-{number[0] if number else said.split()[0]}"
 
 

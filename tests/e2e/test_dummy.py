@@ -92,7 +92,7 @@ def test_a_config_error_comes_before_any_work(mrdo: Mrdo, clip: Path, tmp_path: 
         (("--codec", "jpeg", "--gop", "lowdelay"), "gop 'lowdelay'; expected intra"),
         (("--codec", "jpeg", "--crf", 20), "no constant rate factor or bit rate; expected --qp, its quality"),
         (("--codec", "jpeg", "--rdo", "ctu"), "rdo 'ctu'; expected psnr or map"),
-        (("--codec", "jpeg", "--bit-depth", 10), "bit depth 10; expected 8"),
+        (("--codec", "jpeg", "--bit-depth", 10), "bit depth 10; expected 8, as with --bit-depth 8"),
     ):
         rdo = () if "--rdo" in words else ("--rdo", "psnr")
         code, _, errors = mrdo("encode", clip, *words, *rdo, "-o", tmp_path / "out.mkv")

@@ -40,6 +40,19 @@ def like_tests(gop: str = "intra") -> list[CodingConfig]:
     return [CodingConfig(codec="x265", gop=gop, qp=qp) for qp in (32, 37, 42, 47)]
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "expected"),
+    [
+        ("x265", "3.5+1-f0c1022b6", "x265-3.5"),
+        ("vtm", "23.13 cfg 5647353c", "vtm-23.13"),
+        ("jpeg2000", "OpenJPEG 2.5.4 (Pillow 13.0.0)", "jpeg2000-2.5.4"),
+        ("dummy", "unknown", "dummy-unknown"),
+    ],
+)
+def test_an_anchor_is_named_by_codec_and_version(name: str, said: str, expected: str):
+    assert anchors.build_name({"name": name, "version": said}) == expected
+
+
 def test_each_recorded_encoder_has_both_structures():
     recorded = {(a.name, a.gop) for a in RECORDED}
     assert {"hm-18.0", "vtm-12.0", "vtm-23.13"} <= {a.name for a in RECORDED}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,40 @@ def test_probe_of_something_else(tmp_path):
         toolchain.probe(script(tmp_path / "x265", "echo hello"))
     with pytest.raises(ToolNotFoundError, match="cannot run"):
         toolchain.probe(tmp_path / "gone")
+
+
+def test_probe_ends_what_never_tells_its_version_and_its_children(tmp_path, monkeypatch):
+    child = tmp_path / "child"
+    silent = script(tmp_path / "x265", f"/bin/sleep 60 &\necho $! > {child}\nwait")
+    monkeypatch.setattr(toolchain, "_VERSION_TIMEOUT_S", 1.0)
+    with pytest.raises(ToolNotFoundError, match=f"^cannot run {silent}: it did not tell its version in 1 s; run: "):
+        toolchain.probe(silent)
+    assert ended(int(child.read_text()))
+
+
+def ended(process):
+    """Whether a process is gone, or merely waits to be buried, within a few seconds."""
+    said, deadline = Path(f"/proc/{process}/stat"), time.monotonic() + 5
+    while said.exists() and said.read_text().rpartition(")")[2].split()[0] != "Z":
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("name", "banner", "version", "least"),
+    [
+        ("vvenc", "vvencFFapp version 0.3.1 [Linux]", "0.3.1", "1.0"),
+        ("vtm", "VVCSoftware: VTM Encoder Version 9.3 [Linux]", "9.3", "12.0"),
+    ],
+)
+def test_a_version_before_the_drivers_is_refused(name, banner, version, least, tmp_path, monkeypatch):
+    variable = f"MRDO_{name.upper()}_HOOKED"
+    old = script(tmp_path / name, f"echo '{banner}'")
+    monkeypatch.setenv(variable, str(old))
+    with pytest.raises(ToolNotFoundError, match=f"^{variable}: {old} is .* {version}; expected {least} or newer; "):
+        toolchain.find(name)
 
 
 def test_where_find_looks(tmp_path, monkeypatch):
