@@ -49,8 +49,8 @@ def check_output(output: Path, codec: str) -> None:
     """OutputError unless ``mux`` could write a stream of ``codec`` to ``output``; call it before a long encode."""
     suffix = output.suffix.lower()
     if suffix not in CONTAINERS and BARE.get(suffix) != codec:
-        bare = ", ".join(name for name, kind in BARE.items() if kind == codec)
-        raise OutputError(f"{output}: unknown kind {suffix!r} for {codec}; expected {', '.join(CONTAINERS)}, {bare}")
+        known = [*CONTAINERS, *(name for name, kind in BARE.items() if kind == codec)]
+        raise OutputError(f"{output}: unknown kind {suffix!r} for {codec}; expected {', '.join(known)}")
     check_target(output)
 
 

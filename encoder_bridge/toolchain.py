@@ -107,10 +107,8 @@ def find(name: str, depth: int = 8) -> BuildInfo:
 
 def _named_in_env(tool: Tool, depth: int) -> BuildInfo | None:
     """The program that a variable names; one that will not do is an error, for no other was meant."""
-    for variable in (f"MRDO_{tool.name.upper()}_HOOKED", f"MRDO_{tool.name.upper()}"):
-        wanted = os.environ.get(variable)
-        if not wanted:
-            continue
+    for variable in named_by(tool.name):
+        wanted = os.environ[variable]
         try:
             info = probe(Path(shutil.which(wanted) or wanted), tool.name)
         except ToolNotFoundError as error:
@@ -119,6 +117,11 @@ def _named_in_env(tool: Tool, depth: int) -> BuildInfo | None:
             raise ToolNotFoundError(f"{variable}={wanted} codes {_depths(info)} bit, not {depth}; {tool.fix(depth)}")
         return info
     return None
+
+
+def named_by(name: str) -> list[str]:
+    """The variables that name a tool's program here, the first counts; most often none."""
+    return [v for v in (f"MRDO_{name.upper()}_HOOKED", f"MRDO_{name.upper()}") if os.environ.get(v)]
 
 
 def find_for(name: str, config: CodingConfig) -> BuildInfo:

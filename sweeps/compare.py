@@ -39,16 +39,16 @@ def plan(configs: Sequence[CodingConfig], neutral: bool = True, controls: bool =
 
     Args:
         configs: test configurations, one a rate point.
-        neutral: also run the hooked encoder with a plugin that says nothing.
+        neutral: also run the hooked encoder with a plugin that says nothing, where a test is not the plain encoder.
         controls: also run what tells a metric's gain apart: see ``controls_of``.
     """
     runs: list[CodingConfig] = []
     for config in configs:
         anchor = plain(config)
-        twins = [anchor, dataclasses.replace(anchor, neutral=True)] if neutral else [anchor]
+        twins = [dataclasses.replace(anchor, neutral=True)] if neutral and config != anchor else []
         others = controls_of(config) if controls else []
-        runs += [run for run in [*twins, *others, config] if run not in runs]
-    return runs
+        runs += [anchor, *twins, *others, config]
+    return list(dict.fromkeys(runs))
 
 
 def controls_of(config: CodingConfig) -> list[CodingConfig]:

@@ -172,12 +172,12 @@ def scratch(options: Options) -> Iterator[Path]:
     """A folder for the time of a command, in ``--workdir`` or the system's temporary folder."""
     workdir = run_opts(options).workdir
     try:
-        with tempfile.TemporaryDirectory(prefix="mrdo-", dir=workdir) as folder:
-            yield Path(folder)
-    except FileNotFoundError as error:
-        if workdir is not None and not workdir.is_dir():
-            raise OutputError(f"--workdir {workdir}: no such folder") from error
-        raise
+        temporary = tempfile.TemporaryDirectory(prefix="mrdo-", dir=workdir)
+    except OSError as error:
+        where = f"--workdir {workdir}" if workdir is not None else "temporary folder"
+        raise OutputError(f"{where}: {error.strerror}; give --workdir DIR, a folder to write in") from error
+    with temporary as folder:
+        yield Path(folder)
 
 
 class Once:

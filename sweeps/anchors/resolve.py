@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from encoder_bridge import toolchain
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.encoder import BuildInfo, default_preset_of, quality_of
 from encoder_bridge.encoders import ENCODERS
@@ -64,7 +65,7 @@ def resolve_anchors(names: Sequence[str], configs: Sequence[CodingConfig], sourc
 
     Raises:
         ConfigError: an unknown codec, or the one that is tested. ToolNotFoundError: neither a program nor recorded
-            points of this input; says what is recorded.
+            points of this input, says what is recorded; or the program that a variable names will not do.
     """
     found = [_resolve(name, configs, source) for name in names]
     return list({anchor.name: anchor for anchor in found}.values())
@@ -78,6 +79,8 @@ def _resolve(name: str, configs: Sequence[CodingConfig], source: FrameSource) ->
     try:
         return _live(codec, version, configs, source)
     except ToolNotFoundError as error:
+        if not version and toolchain.named_by(codec):
+            raise
         return _recorded(name, configs[0].gop, source, error)
 
 

@@ -93,6 +93,13 @@ def test_a_recording_stands_in_for_a_program(nothing_installed: None, name: str)
     assert {config.gop for config in anchor.configs} == {"intra"}
 
 
+def test_a_named_program_that_will_not_do_is_an_error(nothing_installed: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MRDO_HM", "gone/TAppEncoder")
+    with pytest.raises(ToolNotFoundError, match="MRDO_HM: cannot run gone/TAppEncoder"):
+        resolve_anchors(["hm"], like_tests(), embedded_clip())
+    assert resolve_anchors(["hm-18.0"], like_tests(), embedded_clip())[0].recorded
+
+
 def test_the_newest_of_several_versions_is_taken(nothing_installed: None, monkeypatch: pytest.MonkeyPatch):
     (one,) = [a for a in RECORDED if (a.codec, a.gop) == ("hm", "intra")]
     versions = [dataclasses.replace(one, name=f"hm-{version}") for version in ("9.1", "16.20", "16.3")]
