@@ -13,7 +13,7 @@ demo: $(BIN)/.base nasm
 	$(BIN)/mrdo build x265
 	$(BIN)/mrdo demo -o $(OUT)
 
-test: $(BIN)/.full nasm
+test: $(BIN)/.full nasm chromium
 	$(BIN)/mrdo build x265
 	$(BIN)/python -m pytest
 
@@ -30,6 +30,13 @@ check: lint test
 nasm:
 	@command -v nasm >/dev/null || { echo "nasm is missing: installing it with apt" >&2; $(APT) nasm; } || \
 	{ echo "error: nasm is missing and could not be installed here; run: sudo apt-get install nasm" >&2; exit 1; }
+
+# The tests of the report look at it in a browser; without one they are skipped.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	{ echo "chromium is missing: installing it with apt" >&2; $(APT) chromium chromium-driver; } || \
+	echo "warning: chromium could not be installed here: tests of the report's page will be skipped" >&2
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: python3.11 is missing; run: sudo apt-get install python3.11 python3.11-venv" >&2; exit 1; }
