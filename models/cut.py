@@ -17,6 +17,7 @@ STAGES = (2, 4)
 """Strides of the first stages."""
 _PROBE = (512, 640)
 """Height and width that layers are measured with; different, so that a transposed tensor is no feature map."""
+_CONVOLUTIONS = ("Conv", "FusedConv")
 _INPUT_KEYS = ("layout", "color", "range", "mean", "std")
 
 
@@ -51,6 +52,14 @@ def first_stages(path: Path | str) -> tuple[str, ...]:
     Raises ModelError where there is none of either.
     """
     return _first_stages(_load(Path(path)), Path(path))
+
+
+def first_layer(path: Path | str) -> str:
+    """The tensor that a network's first convolution makes. Raises ModelError where there is none."""
+    found = next((node.output[0] for node in _load(Path(path)).graph.node if node.op_type in _CONVOLUTIONS), None)
+    if found is None:
+        raise ModelError(f"{path}: no convolution in it; name a layer with --layer")
+    return str(found)
 
 
 def cut_network(path: Path | str, layers: Sequence[str] | None = None, options: ModelOptions | None = None) -> bytes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from encoder_bridge.errors import ModelError
 from models.block_model import BlockModel
 from models.bound import BoundSession
-from models.cut import CUT, cut_network
+from models.cut import CUT, cut_network, first_layer
 from models.metadata import InputSpec, ModelOptions, resolve
 from models.task_model import Rgb, prepare
 
@@ -79,6 +79,23 @@ class FeatureModel:
             part = Path(folder) / "cut.onnx"
             part.write_bytes(content)
             return BoundSession(part, device, threads, name=str(self.path))
+
+
+def first_layer_model(
+    path: Path | str,
+    layer: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    options: ModelOptions | None = None,
+) -> FeatureModel:
+    """A network up to its first convolution, or up to ``layer``; a file made by ``mrdo export`` as it is.
+
+    Raises ModelError for an unsuitable file or unknown layer, DeviceError, and ToolNotFoundError where the file must be
+    cut and the onnx package is absent.
+    """
+    if layer is None and CUT in BoundSession(Path(path), device, threads).metadata:
+        return FeatureModel(path, (), device, threads, options)
+    return FeatureModel(path, (layer or first_layer(path),), device, threads, options)
 
 
 def open_metric_network(

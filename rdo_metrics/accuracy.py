@@ -111,10 +111,22 @@ def _miou_common(conf: NDArray[Any]) -> float:
     return miou(conf, min_share=0.002)
 
 
+def _miou_either(conf: NDArray[Any]) -> float:
+    found = iou(conf)
+    if np.isnan(found).all():
+        raise MetricInputError("mIoU over 0 labelled pixels; expected at least 1")
+    return float(np.nanmean(found))
+
+
 ACCURACY_METRICS.register("agreement")(AccuracyMetric(agreement, True, 0.0, 1.0, "pixels labelled as in the reference"))
 ACCURACY_METRICS.register("miou")(AccuracyMetric(miou, True, 0.0, 1.0, "mean IoU over classes in the reference"))
 ACCURACY_METRICS.register("miou_common")(
     AccuracyMetric(_miou_common, True, 0.0, 1.0, "mean IoU over classes with at least 0.2 % of the reference")
+)
+ACCURACY_METRICS.register("miou_either")(
+    AccuracyMetric(
+        _miou_either, True, 0.0, 1.0, "mean IoU over classes in either labelling, as mmsegmentation takes it"
+    )
 )
 
 

@@ -56,15 +56,20 @@ def through_420(pictures: Rgb) -> Rgb:
     return np.stack([planes_to_rgb(rgb_to_planes(p, fmt), fmt) for p in pictures])
 
 
-def code_x265(pictures: Rgb, level: int) -> Rgb:
-    """HEVC at a fixed QP by the project's own encoder."""
+def code_video(pictures: Rgb, config: CodingConfig) -> Rgb:
+    """Pictures through one of the project's encoders, as the frames of one video, and back."""
     fmt = video_format(pictures)
-    config = CodingConfig(codec="x265", preset=X265_PRESET, qp=level)
     frames = ((Frame(rgb_to_planes(p, fmt), i, i / fmt.fps), None) for i, p in enumerate(pictures))
+    encoder = ENCODERS.get(config.codec)()
     with tempfile.TemporaryDirectory(prefix="mrdo-") as folder:
-        stream = ENCODERS.get("x265")().encode(frames, fmt, config, RunOptions(), Path(folder) / "stream.hevc")
+        stream = encoder.encode(frames, fmt, config, RunOptions(), Path(folder) / f"stream{encoder.suffix}")
         decoded = decode_stream(stream.path)
         return np.stack([planes_to_rgb(f.planes, decoded.format) for f in decoded])
+
+
+def code_x265(pictures: Rgb, level: int) -> Rgb:
+    """HEVC at a fixed QP by the project's own encoder."""
+    return code_video(pictures, CodingConfig(codec="x265", preset=X265_PRESET, qp=level))
 
 
 def _by_opencv(suffix: str, parameter: str) -> Coding:

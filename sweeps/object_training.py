@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -10,9 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from encoder_bridge.atomic import replacing
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.console import Reporter
 from encoder_bridge.encoders import ENCODERS
@@ -23,6 +19,7 @@ from sweeps.object_codecs import CODECS, HELD_OUT, TRAINED, through_420
 from sweeps.object_data import HARMS, CodedCrops, code_objects, load_objects, quantiles, save_objects
 from sweeps.object_plan import SIZES, SPLITS, ObjectRequest
 from sweeps.object_scores import Scored, cost, score
+from sweeps.settings import same_settings, write_json
 
 GENERAL = "general"
 
@@ -61,7 +58,7 @@ def run_objects(request: ObjectRequest, reporter: Reporter) -> dict[str, Any] | 
         results = {work.task: work.evaluate(general) for work in works}
     except TimeIsUp:
         return None
-    _write_json(request.out / "results.json", results)
+    write_json(request.out / "results.json", results)
     return results
 
 
@@ -79,7 +76,7 @@ class TaskWork:
         self.folder = request.out / task
         self.sizes = SIZES[task].scaled(request.pictures, request.task_steps, request.metric_steps)
         self.folder.mkdir(exist_ok=True)
-        _same_settings(self.folder / "settings.json", request.settings(task))
+        same_settings(self.folder / "settings.json", request.settings(task))
 
     def prepare(self) -> None:
         """Pictures, task network, coded crops, metric."""
@@ -224,7 +221,7 @@ def _general(request: ObjectRequest, works: Sequence[TaskWork], reporter: Report
     """One metric for all tasks."""
     folder = request.out / GENERAL
     folder.mkdir(exist_ok=True)
-    _same_settings(folder / "settings.json", {"tasks": [request.settings(work.task) for work in works]})
+    same_settings(folder / "settings.json", {"tasks": [request.settings(work.task) for work in works]})
     path = folder / "metric.onnx"
     if not path.is_file():
         steps = 3 * max(work.sizes.metric_steps for work in works) // 2
@@ -285,26 +282,3 @@ def _trained(
     if reached["of"] >= 0 and reached["step"] < reached["of"]:
         raise TimeIsUp
     return trained
-
-
-def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Keep the settings; ConfigError where the folder was begun with others."""
-    if path.is_file():
-        stored = json.loads(path.read_text())
-        changed = [k for k, v in settings.items() if stored.get(k) != json.loads(json.dumps(v))]
-        if changed:
-            raise ConfigError(
-                f"{path.parent}: begun with {changed[0]} {stored.get(changed[0])}, now {settings[changed[0]]}; "
-                "give the same settings or another -o"
-            )
-        return
-    _write_json(path, settings)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, default=_plain) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    return np.asarray(value).tolist()

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder_bridge.errors import ConfigError
 from models.labels import BICYCLIST, CAR, PEDESTRIAN, SKY
 from models.objects.types import ObjectSet, Rgb
 from models.scenes.camera import Bend
@@ -27,7 +28,7 @@ from models.scenes.people import draw_bicyclist, draw_pedestrian
 from models.scenes.render import shadow_reach
 from models.scenes.sky import draw_sky
 from models.scenes.street import block
-from models.scenes.traffic import drive_of
+from models.scenes.traffic import drive_of, traffic_items
 from models.scenes.vehicles import VEHICLE_COUNT, draw_vehicle
 
 CLASSES = ("car", "pedestrian", "bicyclist")
@@ -89,8 +90,12 @@ def street_scenes(seed: int, count: int, size: tuple[int, int] = SIZE, variants:
     """
     check_size(*size)
     check_seed(seed)
+    return _set([shot for _, shot in zip(range(count), _scenes(seed, size, variants), strict=False)])
+
+
+def _set(shots: Sequence[tuple[Rgb, _Found]]) -> ObjectSet:
     images, image_of, boxes, labels, judged = [], [], [], [], []
-    for index, (image, found) in zip(range(count), _scenes(seed, size, variants), strict=False):
+    for index, (image, found) in enumerate(shots):
         images.append(image)
         image_of += [index] * len(found)
         boxes += [box for box, _, _ in found]
@@ -104,6 +109,32 @@ def street_scenes(seed: int, count: int, size: tuple[int, int] = SIZE, variants:
         judged=np.array(judged, bool),
         names=CLASSES,
     )
+
+
+def street_video(seed: int, frames: int, size: tuple[int, int] = SIZE, fps: float = 25.0) -> ObjectSet:
+    """A street seen by a camera that stands still, as surveillance cameras do: everything in it goes its way.
+
+    Args:
+        seed: names the street, none of which ``street_scenes`` draws.
+        frames: pictures, in display order; an object has an entry for each it is seen in.
+        size: width and height.
+        fps: frames a second.
+
+    Raises ConfigError for sides below 32, a negative seed, or no frames.
+    """
+    check_size(*size)
+    check_seed(seed)
+    if frames < 1 or not fps > 0:
+        raise ConfigError(f"{frames} frames at {fps} a second; expected at least 1, and more than 0")
+    street = seed * 100_003 + 99_991
+    empty, here = _empty_street(street, size)
+    road, still = empty.painter.road, replace(drive_of(street), start=here, speed=0.0)
+    shots = []
+    for index in range(frames):
+        time = 60.0 + index / fps
+        layer = empty.peopled(traffic_items(street, time, still, road))
+        shots.append((develop(layer.painter.canvas.rgb, empty.painter.light, street, time), _boxes(layer)))
+    return _set(shots)
 
 
 _Found = list[tuple[tuple[float, float, float, float], int, bool]]

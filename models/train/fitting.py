@@ -38,13 +38,14 @@ Loss = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
 
 @dataclass(frozen=True)
 class Fit:
-    """AdamW with a cosine schedule.
+    """An optimiser with a cosine schedule.
 
     Attributes:
         steps: length of the schedule.
         lr, weight_decay: the rate rises for ``warmup`` steps and falls as a cosine to 1 % of itself.
         ema: decay of the weight average.
         seed: of batches and dropout.
+        optimizer: "adamw", or "sgd" with momentum 0.9.
     """
 
     steps: int
@@ -53,6 +54,7 @@ class Fit:
     warmup: int
     ema: float
     seed: int
+    optimizer: str = "adamw"
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
@@ -65,7 +67,7 @@ class _State:
     def __init__(self, network: nn.Module, schedule: Fit, device: torch.device, config: Mapping[str, Any]) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
-        self.optimiser = torch.optim.AdamW(parameter_groups(network, schedule.weight_decay), lr=schedule.lr)
+        self.optimiser = _optimiser(schedule, network)
         self.config, self.step = dict(config), 0
 
     def save(self, path: Path) -> None:
@@ -118,6 +120,13 @@ def fit(network: N, prepare: Prepare, loss: Loss, schedule: Fit, options: LoopOp
     state.save(path)
     network.load_state_dict(state.average.state_dict())
     return network.cpu().eval()
+
+
+def _optimiser(schedule: Fit, network: nn.Module) -> torch.optim.Optimizer:
+    groups = parameter_groups(network, schedule.weight_decay)
+    if schedule.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=schedule.lr, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=schedule.lr)
 
 
 def _optimise(state: _State, schedule: Fit, loss: Loss, batch: tuple[Tensor, ...]) -> float:

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dctn
 
 from rdo_metrics.candidates.base import CANDIDATE_METRICS, CandidateFrame, Choice, Float
 from rdo_metrics.candidates.features import feature_maps, positions, whole
 from rdo_metrics.candidates.stacks import stacked
 from rdo_metrics.candidates.windows import tiles
-
-_SHARE = 0.1
-"""Of a filter's mean spectrum: what a coefficient is measured against at least."""
+from rdo_metrics.dct_ratio import floors, log_ratio, spectrum
 
 
 @CANDIDATE_METRICS.register("dct-ratio")
@@ -44,9 +41,9 @@ class DctRatioMetric:
                 size = choice.window.height, choice.window.width
                 rows, columns = positions(choice.place, size, (maps.shape[2], maps.shape[3]))
                 # One spectrum at a time: how many trials are judged together must not change the sum of one.
-                spectra = [_spectrum(maps[k, :, rows, columns]) for k in range(span.start - 1, span.stop)]
+                spectra = [spectrum(maps[k, :, rows, columns]) for k in range(span.start - 1, span.stop)]
                 floor = _floor_of(choice.frame)
-                errors = [_log_ratio(spectra[0], trial, floor) for trial in spectra[1:]]
+                errors = [log_ratio(spectra[0], trial, floor) for trial in spectra[1:]]
                 results[member.index] = np.array(errors) * choice.rect.area
         return [results[index] for index in range(len(batch))]
 
@@ -57,8 +54,8 @@ class DctRatioMetric:
         total = 0.0
         for tile in tiles(frame.size):
             rows, columns = positions(tile, frame.size, (original.shape[1], original.shape[2]))
-            wanted, found = _spectrum(original[:, rows, columns]), _spectrum(base[:, rows, columns])
-            total += _log_ratio(wanted, found, floor) * tile.area
+            wanted, found = spectrum(original[:, rows, columns]), spectrum(base[:, rows, columns])
+            total += log_ratio(wanted, found, floor) * tile.area
         return total
 
 
@@ -71,20 +68,8 @@ def _floor(frame: CandidateFrame, maps: Float) -> Float:
     total, count = np.zeros(len(maps)), 0
     for tile in tiles(frame.size):
         rows, columns = positions(tile, frame.size, (maps.shape[1], maps.shape[2]))
-        spectrum = _spectrum(maps[:, rows, columns])
-        spectrum[:, 0, 0] = 0
-        total += spectrum.sum(axis=(1, 2), dtype=np.float64)
-        count += spectrum[0].size
-    mean = _SHARE * total / count
-    # Filters that never answer must not turn the rounding of the others into a loss.
-    least = max(1e-3 * float(mean.mean()), float(np.finfo(np.float32).tiny) * 1e6)
-    return np.maximum(mean, least).astype(np.float32)[:, None, None]
-
-
-def _spectrum(maps: Float) -> Float:
-    """|DCT-II| of every filter's response, (C, h, w) float32, orthonormal."""
-    return np.asarray(np.abs(dctn(np.ascontiguousarray(maps), axes=(1, 2), norm="ortho")))
-
-
-def _log_ratio(original: Float, coded: Float, floor: Float) -> float:
-    return float(np.mean(np.abs(np.log((original + floor) / (coded + floor))), dtype=np.float64))
+        magnitudes = spectrum(maps[:, rows, columns])
+        magnitudes[:, 0, 0] = 0
+        total += magnitudes.sum(axis=(1, 2), dtype=np.float64)
+        count += magnitudes[0].size
+    return floors(total, count)

@@ -24,7 +24,7 @@ def box_iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
 
     Raises MetricInputError for other shapes, values that are not finite, or corners in the wrong order.
     """
-    a, b = _boxes(first), _boxes(second)
+    a, b = checked_boxes(first), checked_boxes(second)
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     common = np.prod(np.clip(high - low, 0, None), axis=2)
     union = _areas(a)[:, None] + _areas(b)[None] - common
@@ -62,7 +62,8 @@ def object_iou(
     return best
 
 
-def _boxes(boxes: Boxes) -> NDArray[np.float64]:
+def checked_boxes(boxes: Boxes) -> NDArray[np.float64]:
+    """(N, 4) float64. Raises MetricInputError as ``box_iou``."""
     found = np.asarray(boxes, np.float64)
     if found.size == 0:
         return found.reshape(0, 4)

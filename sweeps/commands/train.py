@@ -12,6 +12,7 @@ TRAININGS: dict[str, tuple[str, str]] = {
     "map": ("sweeps.commands.train_map:command", "The network behind `--map learned`, from attribution maps."),
     "block": ("sweeps.commands.train_block:command", "The network behind `--metric learned`: a block's task loss."),
     "objects": ("sweeps.commands.train_objects:command", "Metrics of detected objects, faces and plates."),
+    "quality": ("sweeps.commands.train_quality:command", "Quality for detectors, told without the original."),
 }
 
 
