@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +20,12 @@ from encoder_bridge.errors import MetricInputError
 
 BINS = 10
 """k of the paper."""
-_SURE = 4096
-"""Draws in a row without a block after which a range of accuracies is taken to be empty."""
+_PATIENCE = 4096
+"""Draws in a row without a block after which every coded picture is gone through, so that the search has an end."""
 _CACHE = 1 << 30
 """Bytes of window counts kept."""
+_LABELLED = -1
+"""In place of a configuration: which windows of a picture are labelled."""
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.uint16 | np.uint32]
@@ -75,8 +78,8 @@ class BlockSampler:
         side: N, in samples.
         bins: k.
         seed: of all draws.
-        patience: draws in a row without a block after which a range counts as empty.
-        cache_bytes: memory for the counts of windows.
+        patience: draws in a row without a block after which all coded pictures are searched, each once.
+        cache_bytes: memory for the counts of windows; beside them a picture's own are held, and k flags of each.
 
     Raises MetricInputError for a side below 1 or bins that no block can tell apart.
     """
@@ -87,7 +90,7 @@ class BlockSampler:
         side: int,
         bins: int = BINS,
         seed: int = 0,
-        patience: int = _SURE,
+        patience: int = _PATIENCE,
         cache_bytes: int = _CACHE,
     ) -> None:
         if side < 1 or not 1 <= bins <= side * side:
@@ -95,21 +98,22 @@ class BlockSampler:
         self._population, self._side, self._bins = population, side, bins
         self._rng = np.random.default_rng(seed)
         self._patience = patience
-        self._counts: OrderedDict[tuple[int, int], Counts] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._room = cache_bytes
-        self._labelled: dict[int, Mask] = {}
         self._has: dict[tuple[int, int], NDArray[np.bool_]] = {}
+        self._holders = np.zeros(bins, np.int64)
         # Eq. (3): S in [jN²/k, (j+1)N²/k[, N² itself included in the last range.
         self._edges = [-(-j * side * side // bins) for j in range(bins)] + [side * side + 1]
 
     def draw(self, count: int, skip_empty: bool = False) -> list[Block]:
         """``count`` blocks, the range of accuracies uniform, then picture and configuration, then the block.
 
-        Where a picture has no block of the range, another picture and configuration are drawn for the same range.
+        Where a picture has no block of the range, another picture and configuration are drawn for the same range. The
+        paper searches for ever where no picture has one; here that is found out, by looking at each once.
 
         Args:
             count: how many.
-            skip_empty: leave out ranges that no picture has (``empty_bins``), where the paper would search for ever.
+            skip_empty: leave out ranges that no picture has.
 
         Raises MetricInputError for an empty range, unless skipped, and where there is no block at all.
         """
@@ -127,14 +131,18 @@ class BlockSampler:
         return blocks
 
     def _search(self, index: int) -> Block | None:
-        pairs = self._population.pictures * self._population.configurations
+        pictures, configurations = self._population.pictures, self._population.configurations
         for _ in range(self._patience):
-            picture = int(self._rng.integers(self._population.pictures))
-            configuration = int(self._rng.integers(self._population.configurations))
+            picture, configuration = int(self._rng.integers(pictures)), int(self._rng.integers(configurations))
             if self._present(picture, configuration)[index]:
                 return self._pick(picture, configuration, index)
-            if len(self._has) == pairs and not any(has[index] for has in self._has.values()):
+            if len(self._has) == pictures * configurations and not self._holders[index]:
                 return None
+        # The first holder in a random order is as uniform among them as the first of independent draws.
+        for pair in self._rng.permutation(pictures * configurations):
+            picture, configuration = divmod(int(pair), configurations)
+            if self._present(picture, configuration)[index]:
+                return self._pick(picture, configuration, index)
         return None
 
     def _pick(self, picture: int, configuration: int, index: int) -> Block:
@@ -151,32 +159,38 @@ class BlockSampler:
         if key not in self._has:
             found = np.bincount(self._window_counts(*key).ravel(), minlength=self._edges[-1] + 1)[: self._edges[-1]]
             self._has[key] = np.logical_or.reduceat(found > 0, self._edges[:-1])
+            self._holders += self._has[key]
         return self._has[key]
 
     def _window_counts(self, picture: int, configuration: int) -> Counts:
         """(H − N + 1, W − N + 1) equal labels in the window at each place; above N² where it is not valid."""
-        key = picture, configuration
-        if key in self._counts:
-            self._counts.move_to_end(key)
-            return self._counts[key]
-        counts = window_sums(self._population.agreement(*key), self._side)
-        if self._population.labelled is not None:
-            counts = np.where(self._valid(picture, counts.shape), counts, counts.dtype.type(self._edges[-1]))
-        self._counts[key] = counts
-        self._room -= counts.nbytes
-        while self._room < 0 and len(self._counts) > 1:
-            self._room += self._counts.popitem(last=False)[1].nbytes
-        return counts
 
-    def _valid(self, picture: int, shape: tuple[int, ...]) -> Mask:
-        if picture not in self._labelled:
-            assert self._population.labelled is not None
-            known = self._population.labelled(picture)
-            self._labelled[picture] = window_sums(known, self._side) == self._side**2
-        valid = self._labelled[picture]
+        def count() -> Counts:
+            counts = window_sums(self._population.agreement(picture, configuration), self._side)
+            valid = self._valid(picture, counts.shape)
+            return counts if valid is None else np.where(valid, counts, counts.dtype.type(self._edges[-1]))
+
+        return self._cached((picture, configuration), count)
+
+    def _valid(self, picture: int, shape: tuple[int, ...]) -> Mask | None:
+        labelled = self._population.labelled
+        if labelled is None:
+            return None
+        valid = self._cached((picture, _LABELLED), lambda: window_sums(labelled(picture), self._side) == self._side**2)
         if valid.shape != shape:
             raise MetricInputError(f"picture {picture}: labels and predictions differ in size")
         return valid
+
+    def _cached(self, key: tuple[int, int], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """What ``make`` gives; what was not asked for longest goes where the room is used up."""
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        self._cache[key] = made = make()
+        self._room -= made.nbytes
+        while self._room < 0 and len(self._cache) > 1:
+            self._room += self._cache.popitem(last=False)[1].nbytes
+        return made
 
     def _nothing(self, index: int) -> str:
         low, high = index / self._bins, (index + 1) / self._bins

@@ -2,6 +2,9 @@
 
 One writer at a time, any number of readers without a lock. A writer killed at any moment leaves at most one torn last
 line; readers pass over it and the next writer removes it. After Optuna's journal storage in idea.
+
+Opening looks at the beginning and the end of each line, or at an index beside the file (``store_index``); a record is
+parsed when it is asked for. One that then cannot be read has the whole file read again, every line in full.
 """
 
 from __future__ import annotations
@@ -10,17 +13,20 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from filelock import FileLock, Timeout
 
 from encoder_bridge.errors import OutputError, StoreError
+from sweeps.heads import Head, HeadReader, Measured
 from sweeps.records import RunRecord, now_iso
+from sweeps.store_index import WORTH_BYTES, Places, glance, part_of
 
+T = TypeVar("T")
 DEFAULT_NAME = "results.jsonl"
 
 
@@ -34,6 +40,16 @@ class DamagedLine:
 
     def __str__(self) -> str:
         return f"{self.path}:{self.number}: {self.reason}; skipped (delete the line to be rid of this warning)"
+
+
+def stepwise(items: Iterable[T], advance: Callable[[int], None], step: int = 500) -> Iterator[T]:
+    """The items; ``advance`` is told of every ``step`` of them: telling of each would take longer than reading it."""
+    count = 0
+    for count, item in enumerate(items, 1):
+        yield item
+        if count % step == 0:
+            advance(step)
+    advance(count % step)
 
 
 class ResultStore:
@@ -54,10 +70,8 @@ class ResultStore:
         given = Path(path)
         self.path = given / DEFAULT_NAME if given.is_dir() or given.suffix != ".jsonl" else given
         self.read_only = read_only
-        self.damaged: list[DamagedLine] = []
-        self._places: dict[str, tuple[int, int]] = {}
-        self._end = 0
-        self._lines = 0
+        self._places = Places.load(self._index_path, self.path) or Places()
+        self._indexed = self._places.end
         self._file: BinaryIO | None = None
         self._lock: FileLock | None = None
         self._guard = threading.RLock()
@@ -68,22 +82,66 @@ class ResultStore:
         """Where the file lies; the paths of streams in records start here."""
         return self.path.parent
 
+    @property
+    def damaged(self) -> list[DamagedLine]:
+        """Lines that are no records, as far as opening and reading came upon them; ``verify`` finds them all."""
+        return [DamagedLine(self.path, number, reason) for number, reason in self._places.damaged]
+
+    @property
+    def superseded(self) -> int:
+        """Records that a newer one of the same run stands for; to be trusted after ``verify``."""
+        return self._places.superseded
+
     def refresh(self) -> None:
         """Take in what a writer has added since; a last line without its newline is left for later."""
         with self._guard:
-            if not self.path.exists():
-                return
-            with self.path.open("rb") as file:
-                file.seek(self._end)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    self._take(line)
+            self._scan(in_full=False)
+
+    def verify(self) -> None:
+        """Parse every line of the file in full."""
+        with self._guard:
+            self._places = Places()
+            self._scan(in_full=True)
 
     def get(self, key: str) -> RunRecord | None:
         """The newest record of a key, or None."""
+        if key not in self._places:
+            return None
+        with self._opened() as file:
+            return self._read(key, file)
+
+    def line(self, key: str, file: BinaryIO) -> bytes:
+        """The newest record of a key as it stands in the store, which ``file`` is: a line and its end. KeyError."""
         place = self._places.get(key)
-        return None if place is None else self._read(place)
+        if place is None:
+            raise KeyError(key)
+        return os.pread(file.fileno(), place[1], place[0])
+
+    def ok(self, key: str) -> bool | None:
+        """Whether the newest run of a key succeeded, None where there is none; nothing is read for it."""
+        return self._places.ok(key)
+
+    def heads(self) -> Iterator[Head]:
+        """Newest record of each key without its per-frame parts, in the order of the file: some times faster."""
+        return self._each(HeadReader().read)
+
+    def measured(self) -> Iterator[Measured]:
+        """What means need of the newest record of each key, in the order of the file: many times faster."""
+        return self._each(HeadReader().measured)
+
+    def _each(self, read: Callable[[bytes], T]) -> Iterator[T]:
+        if not self._places:
+            return
+        whole = True
+        with self._opened() as file:
+            for start, length in self._places.in_file_order():
+                file.seek(start)
+                try:
+                    yield read(file.read(length))
+                except StoreError:
+                    whole = False
+        if not whole:
+            self.verify()
 
     def __contains__(self, key: object) -> bool:
         return key in self._places
@@ -94,8 +152,18 @@ class ResultStore:
 
     def __iter__(self) -> Iterator[RunRecord]:
         """Newest record of each key, in the order the keys first appeared."""
-        for place in list(self._places.values()):
-            yield self._read(place)
+        if not self._places:
+            return
+        known = self._places
+        with self._opened() as file:
+            for key in list(known):
+                record = self._read(key, file)
+                if record is not None:
+                    yield record
+            for key in list(self._places) if self._places is not known else ():
+                record = None if key in known else self._read(key, file)
+                if record is not None:
+                    yield record
 
     def append(self, record: RunRecord) -> None:
         """Store a record; when this returns it is on the disk.
@@ -107,13 +175,13 @@ class ResultStore:
         line = record.to_json().encode("ascii") + b"\n"
         with self._guard:
             file = self._writer()
-            start = self._end
+            start = self._places.end
             try:
                 _write_all(file.fileno(), line)
                 os.fsync(file.fileno())
-                self._take(line)
+                self._take(line, in_full=True)
             except BaseException as error:
-                if self._end == start:
+                if self._places.end == start:
                     os.ftruncate(file.fileno(), start)
                 if isinstance(error, OSError):
                     raise OutputError(f"{self.path}: cannot append a record: {error.strerror}") from error
@@ -123,6 +191,7 @@ class ResultStore:
         """Release the file and the lock; reading goes on working."""
         with self._guard:
             if self._file is not None:
+                self._save_index()
                 self._file.close()
                 self._file = None
             if self._lock is not None:
@@ -144,27 +213,64 @@ class ResultStore:
     def _holder_path(self) -> Path:
         return self.path.with_name(f".{self.path.name}.holder")
 
-    def _take(self, line: bytes) -> None:
-        """Index one complete line that starts at ``_end``."""
-        start, self._end = self._end, self._end + len(line)
-        self._lines += 1
-        if not line.strip():
-            return
-        try:
-            record = RunRecord.from_json(line.decode("utf-8"))
-        except (StoreError, UnicodeDecodeError) as error:
-            self.damaged.append(DamagedLine(self.path, self._lines, str(error)))
-            return
-        self._places[record.key] = (start, len(line))
+    @property
+    def _index_path(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.index")
 
-    def _read(self, place: tuple[int, int]) -> RunRecord:
-        start, length = place
+    def _scan(self, in_full: bool) -> None:
+        if not self.path.exists():
+            return
+        with self.path.open("rb", buffering=1 << 20) as file:
+            file.seek(self._places.end)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._take(line, in_full)
+
+    def _take(self, line: bytes, in_full: bool = False) -> None:
+        """Index one complete line that starts where the known ones end."""
+        places = self._places
+        start, places.end = places.end, places.end + len(line)
+        places.lines += 1
+        seen = None if in_full else glance(line)
+        if seen is None:
+            if not line.strip():
+                return
+            try:
+                record = RunRecord.from_json(line.decode("utf-8"))
+            except (StoreError, UnicodeDecodeError) as error:
+                places.damaged.append((places.lines, str(error)))
+                return
+            seen = record.key, record.status == "ok"
+        places.put(seen[0], start, len(line), seen[1])
+
+    def _opened(self) -> BinaryIO:
         try:
-            with self.path.open("rb") as file:
-                file.seek(start)
-                return RunRecord.from_json(file.read(length).decode("utf-8"))
-        except (OSError, StoreError, UnicodeDecodeError) as error:
-            raise StoreError(f"{self.path} was changed by something else while it was open: {error}") from error
+            return self.path.open("rb", buffering=1 << 16)
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be read any more: {error.strerror}") from error
+
+    def _read(self, key: str, file: BinaryIO) -> RunRecord | None:
+        """The record of a key that is known; None where it turns out to be damaged."""
+        for last in (False, True):
+            place = self._places.get(key)
+            if place is None:
+                return None
+            try:
+                record = RunRecord.from_json(os.pread(file.fileno(), place[1], place[0]).decode("utf-8"))
+                if record.key == key:
+                    return record
+                reason: object = f"record {record.key[:12]} lies where {key[:12]} was"
+            except (OSError, StoreError, UnicodeDecodeError) as error:
+                reason = error
+            if not last:
+                self.verify()
+        raise StoreError(f"{self.path} was changed by something else while it was open: {reason}")
+
+    def _save_index(self) -> None:
+        if self._places.end - self._indexed >= WORTH_BYTES:
+            self._places.save(self._index_path, self.path)
+            self._indexed = self._places.end
 
     def _writer(self) -> BinaryIO:
         if self.read_only:
@@ -209,17 +315,21 @@ class ResultStore:
             _sync_folder(self.folder)
         self.refresh()
         self._mend(file.fileno())
+        part_of(self._index_path).unlink(missing_ok=True)
+        self._save_index()
         return file
 
     def _mend(self, descriptor: int) -> None:
         """Finish or remove a torn last line, so that nothing is glued to it."""
-        torn = self.path.read_bytes()[self._end :] if os.fstat(descriptor).st_size > self._end else b""
-        if not torn:
+        if os.fstat(descriptor).st_size == self._places.end:
             return
+        with self._opened() as file:
+            file.seek(self._places.end)
+            torn = file.read()
         try:
             RunRecord.from_json(torn.decode("utf-8"))
         except (StoreError, UnicodeDecodeError):
-            os.ftruncate(descriptor, self._end)
+            os.ftruncate(descriptor, self._places.end)
             return
         _write_all(descriptor, b"\n")
         self._take(torn + b"\n")

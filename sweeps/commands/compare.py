@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rdo_metrics.methods import METHODS
 from sweeps.options import (
     candidate_options,
     coding_configs,
@@ -45,6 +46,12 @@ from sweeps.options import command as new_command
     "with recorded points of the input `embedded`; repeatable.",
 )
 @click.option("--bootstrap", default=1000, type=click.IntRange(min=10), help="Resamples for confidence intervals.")
+@click.option(
+    "--bd-method",
+    default="pchip",
+    type=click.Choice(METHODS),
+    help="Interpolation of the BD-rates; vcm fits curves that are not monotone as MPEG VCM does.",
+)
 def command(**options: Any) -> None:
     """Encode INPUT at several rate points in every arm, score what networks see, and give BD-rates.
 
@@ -76,4 +83,4 @@ def command(**options: Any) -> None:
     for anchor in anchors:
         say.note(f"anchor {anchor.name}: {'recorded streams' if anchor.recorded else 'coded here'}")
     with ResultStore(folder) as store:
-        run_and_show(job, runs, coder, store, options["bootstrap"], anchors)
+        run_and_show(job, runs, coder, store, options["bootstrap"], anchors, options["bd_method"])

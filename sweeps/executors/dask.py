@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
@@ -25,6 +26,7 @@ from sweeps.executors.dask_clusters import job_cluster, local_cluster, own_setti
 GRACE_S = 5.0
 """Interrupted tasks have so long to take their encoders and files with them."""
 _WATCH_S = 5.0
+_BATCH = 8
 
 
 @dataclass
@@ -70,7 +72,7 @@ class DaskExecutor:
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """See ``Executor.run``."""
         source, begun, finished = iter(tasks), dict[Any, _Begun](), Queue[Any]()
-        self._unfinished = begun
+        self._unfinished, self._seen = begun, time.monotonic()
         try:
             while True:
                 self._fill(source, begun, finished)
@@ -147,29 +149,33 @@ class DaskExecutor:
 
         A foreign scheduler may put a second task on a busy worker, where it would be blamed for that worker's end.
         """
-        window = self.workers * (1 if self._options.scheduler else 2)
-        while len(begun) < window:
-            task = next(source, None)
-            if task is None:
-                return
+        ahead = 0 if self._options.scheduler else self.workers + _BATCH
+        if begun and len(begun) > self.workers + ahead - _BATCH and ahead:
+            return
+        fresh = list(islice(source, max(0, self.workers + ahead - len(begun))))
+        for task in fresh:
             self._check(task)
-            self._submit(_Begun(task), begun, finished)
+        for gpu in (False, True):
+            self._submit([_Begun(task) for task in fresh if task.gpu == gpu], begun, finished)
 
-    def _submit(self, item: _Begun, begun: dict[Any, _Begun], finished: Queue[Any]) -> None:
-        future = self._client.submit(
+    def _submit(self, items: list[_Begun], begun: dict[Any, _Begun], finished: Queue[Any]) -> None:
+        """Tasks of one kind in one message, which takes the scheduler much less than one message each."""
+        if not items:
+            return
+        futures = self._client.map(
             dask_worker.run,
-            item.task,
-            self._name,
-            key=f"mrdo-{self._name}-{item.task.key}-{item.attempts}",
+            [item.task for item in items],
+            executor=self._name,
+            key=[f"mrdo-{self._name}-{item.task.key}-{item.attempts}" for item in items],
             pure=False,
-            resources={"GPU": 1} if item.task.gpu else None,
+            resources={"GPU": 1} if items[0].task.gpu else None,
         )
-        begun[future] = item
-        future.add_done_callback(finished.put)
+        for future, item in zip(futures, items, strict=True):
+            begun[future] = item
+            future.add_done_callback(finished.put)
 
     def _next(self, finished: Queue[Any]) -> Any:
         """The next future that is done. ToolNotFoundError where our own workers have died and do not come back."""
-        self._seen = time.monotonic()
         while True:
             self._look_after_workers()
             with contextlib.suppress(Empty):
@@ -224,7 +230,7 @@ class DaskExecutor:
         own = self._options.scheduler is None
         attempts = item.attempts if own else cause.allowed_failures + 1
         if own and attempts < MAX_LOSSES:
-            self._submit(_Begun(item.task, attempts + 1), begun, finished)
+            self._submit([_Begun(item.task, attempts + 1)], begun, finished)
             return None
         where = str(getattr(cause.last_worker, "address", ""))
         return Outcome(item.task.key, None, lost(attempts), attempts, where)

@@ -91,9 +91,20 @@ def test_a_range_that_nothing_has_ends_the_search():
     nothing = Population(3, 2, lambda p, c: np.ones((20, 20), bool), lambda p: np.zeros((20, 20), bool))
     with pytest.raises(MetricInputError, match="no 8x8 block"):
         BlockSampler(nothing, 8).draw(1, skip_empty=True)
-    endless = Population(10**6, 1, lambda p, c: np.ones((8, 8), bool))
-    with pytest.raises(MetricInputError, match="no 8x8 block"):
-        BlockSampler(endless, 8, bins=2, seed=1, patience=50).draw(20)
+    many = Population(300, 10, lambda p, c: np.ones((8, 8), bool))
+    with pytest.raises(MetricInputError, match="in 3000 coded pictures"):
+        BlockSampler(many, 8, bins=2, seed=1, patience=50).draw(20)
+
+
+def test_a_range_that_one_picture_in_thousands_has_is_found_after_patience_ends():
+    def rare(picture: int, configuration: int) -> np.ndarray:
+        return np.full((8, 8), (picture, configuration) not in {(11, 3), (170, 8)})
+
+    blocks = BlockSampler(Population(200, 10, rare), 8, bins=2, seed=4, patience=3).draw(60)
+    low = [(b.picture, b.configuration) for b in blocks if b.accuracy == 0]
+    assert 15 < len(low) < 45 and set(low) == {(11, 3), (170, 8)}
+    # Both holders are as likely, whichever way they were found.
+    assert 5 <= low.count((11, 3)) <= len(low) - 5
 
 
 def test_a_seed_names_the_blocks_and_the_cache_does_not():
