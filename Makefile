@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 OUT ?= demo-out
+JOBS ?= 2
 BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 # apt only where it can work: as root, or with a sudo that does not ask.
@@ -15,7 +16,7 @@ demo: $(BIN)/.base nasm
 
 test: $(BIN)/.full nasm chromium
 	$(BIN)/mrdo build x265
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 install: $(BIN)/.base
 
