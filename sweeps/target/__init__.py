@@ -1,0 +1,1 @@
+"""Choice of configuration: the lowest rate at a wanted accuracy, found with few encodes."""
