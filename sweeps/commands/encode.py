@@ -38,7 +38,13 @@ from sweeps.target.options import RDO_ROW, SCALE_CHOICE, single_choice, target_o
     metavar="DIR",
     help="Also write a picture and the numbers of every frame's decisions into this folder.",
 )
-@click.option("-o", "--output", required=True, type=click.Path(), help="Result: .mp4, .mkv, or the codec's own .hevc, .264, .266, .jpg, ...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(),
+    help="Result: .mp4, .mkv or the codec's own.",
+)
 def command(**options: Any) -> None:
     """Turn a video into a standard stream whose rate-distortion decisions listened to a network.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ class CodedPictures:
     coder: Coder
     truth: LabelSource | None = None
     step: int = 1
+    _streams: dict[int, Encoded] = field(default_factory=dict, repr=False, compare=False)
 
     def check(self, judges: Sequence[Judge]) -> None:
         """Raise now what would be raised after hours: settings, binaries, a set without a network it needs."""
@@ -113,7 +114,9 @@ class CodedPictures:
 
     def encoded(self, index: int) -> Encoded:
         """The stream of a configuration."""
-        return self.coder.encode(self.source, self.configs[index])
+        if index not in self._streams:
+            self._streams[index] = self.coder.encode(self.source, self.configs[index])
+        return self._streams[index]
 
     def pictures(self, index: int) -> NDArray[np.uint8]:
         """(N, H, W, 3) uint8 RGB of all pictures in a configuration, decoded and brought to the original's size."""
