@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.command import Mrdo
 
 from encoder_bridge.decode import decode_stream
 from encoder_bridge.encoders import ENCODERS
 from encoder_bridge.errors import ConfigError
-from encoder_bridge.shell import run_cli
 from models.scenes import SceneConfig, SceneSource
-from sweeps.cli import cli
 
 SIZE = (96, 80)
 
@@ -35,20 +33,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clips") / "scene.y4m"
     write_video(SceneSource(SceneConfig(*SIZE, 3, seed=2)), path)
     return path
-
-
-Mrdo = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def mrdo(capsys: pytest.CaptureFixture[str]) -> Mrdo:
-    """Words → exit status, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        return run_cli(cli, list(map(str, words))), *capsys.readouterr()
-
-    return run
 
 
 def test_encode_and_decode(mrdo: Mrdo, clip: Path, tmp_path: Path) -> None:

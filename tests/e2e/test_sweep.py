@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.command import Mrdo
 
 from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.shell import run_cli
@@ -22,7 +23,6 @@ from models.scenes import SceneConfig, SceneSource
 from sweeps.cli import cli
 from sweeps.store import ResultStore
 
-Mrdo = Callable[..., tuple[int, str, str]]
 PLAN = """
 inputs = ["clips"]
 scales = [0.5, 1.0]
@@ -45,17 +45,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_video(SceneSource(SceneConfig(128, 96, 2, seed=number)), folder / "clips" / name)
     (folder / "plan.toml").write_text(PLAN)
     return folder
-
-
-@pytest.fixture
-def mrdo(capsys: pytest.CaptureFixture[str]) -> Mrdo:
-    """Words → exit status, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        return run_cli(cli, list(map(str, words))), *capsys.readouterr()
-
-    return run
 
 
 def events(told: str) -> list[dict[str, Any]]:

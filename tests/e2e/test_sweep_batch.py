@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.command import Mrdo
 
 from encoder_bridge.encoder import BuildInfo
-from encoder_bridge.shell import run_cli
 from models.scenes import SceneConfig, SceneSource
-from sweeps.cli import cli
 from sweeps.store import ResultStore
-
-Mrdo = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -26,17 +22,6 @@ def videos(tmp_path: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_video(SceneSource(SceneConfig(128, 96, 2, seed=number)), folder / name)
     return folder
-
-
-@pytest.fixture
-def mrdo(capsys: pytest.CaptureFixture[str]) -> Mrdo:
-    """Words → exit status, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        return run_cli(cli, list(map(str, words))), *capsys.readouterr()
-
-    return run
 
 
 JPEG = ("--codec", "jpeg", "--qp", 40, "--rdo", "psnr")
