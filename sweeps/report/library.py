@@ -150,7 +150,7 @@ def _lossless(folder: Path) -> list[RunRecord]:
 
 def _open(path: Path) -> ResultStore:
     if not path.exists():
-        raise StoreError(f"{path}: no such store; expected a folder made by: mrdo compare … -o {path}")
+        raise StoreError(f"{path}: no such store; expected a folder made by mrdo compare or mrdo sweep")
     if path.is_dir() and not (path / DEFAULT_NAME).exists():
         raise StoreError(f"{path}: holds no {DEFAULT_NAME}; expected a folder made by mrdo compare or mrdo sweep")
     store = ResultStore(path, read_only=True)

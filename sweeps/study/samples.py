@@ -50,6 +50,15 @@ class Sample:
         return [int(count) for count in np.bincount(places, minlength=BINS)]
 
 
+def reference_labels(made: CodedPictures, against: str) -> NDArray[np.uint8] | None:
+    """The ground truth, None where there is none; coding nothing. Raises ConfigError where ``against`` needs it."""
+    if against not in AGAINST:
+        raise ConfigError(f"accuracy against {against!r}; expected {' or '.join(AGAINST)}")
+    if against == "labels" and made.truth is None:
+        raise ConfigError("accuracy against labels without any; give --labels DIR, or --against pseudo")
+    return made.truth_labels() if made.truth is not None else None
+
+
 class Answers:
     """What one network says of originals and coded pictures, and where that counts as right.
 
@@ -60,11 +69,7 @@ class Answers:
     """
 
     def __init__(self, made: CodedPictures, judge: Judge, against: str = "pseudo") -> None:
-        if against not in AGAINST:
-            raise ConfigError(f"accuracy against {against!r}; expected {' or '.join(AGAINST)}")
-        self._truth = made.truth_labels() if made.truth is not None else None
-        if against == "labels" and self._truth is None:
-            raise ConfigError("accuracy against labels without any; give --labels DIR, or compare with pseudo")
+        self._truth = reference_labels(made, against)
         self.made, self.judge, self.against = made, judge, against
         self._pseudo = made.pseudo(judge)
         self._coded = [made.labels(judge, index) for index in range(len(made.configs))]

@@ -15,7 +15,7 @@ from encoder_bridge.errors import ConfigError
 from sweeps.study.coded import CodedPictures, Judge
 from sweeps.study.measures import Measure
 from sweeps.study.plan import label
-from sweeps.study.samples import Answers, Sample
+from sweeps.study.samples import Answers, Sample, reference_labels
 from sweeps.study.scores import Scorer
 from sweeps.study.table import Bootstrap, Row, rows_of, write_table
 
@@ -82,6 +82,7 @@ def run_study(
     """
     reporter = made.coder.reporter
     request.check((made.source.format.height, made.source.format.width))
+    reference_labels(made, request.against)
     made.check(judges)
     _check_together(request.bootstrap.together, len(made.originals()))
     made.make(judges)

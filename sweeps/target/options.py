@@ -77,7 +77,11 @@ def target_options(function: F) -> F:
         ),
         (
             "--tolerance",
-            {"type": float, "default": _GOAL.tolerance, "help": "Up to this much above the target is on target."},
+            {
+                "type": float,
+                "default": _GOAL.tolerance,
+                "help": "Up to this much above the target is on target; as much below where nothing reaches it.",
+            },
         ),
         (
             "--max-probes",

@@ -268,6 +268,15 @@ def test_what_cannot_be_studied_is_said_in_a_line(arguments: list[str], message:
     assert not (tmp_path / "out" / "table.json").exists()
 
 
+def test_missing_labels_are_refused_before_anything_is_coded(tmp_path: Path, driver: TaskModel):
+    clip = embedded_clip(2)
+    coder = Coder(Workspace(tmp_path), RunOptions(threads=1), Reporter())
+    unlabelled = CodedPictures(clip, configurations(["jpeg"], (1.0,), qualities=(12,)), coder, None)
+    with pytest.raises(ConfigError, match="--labels DIR"):
+        run_study(unlabelled, [driver], [], Request((16,), 60, "labels"), tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_labels_must_fit_the_pictures(made: CodedPictures, driver: TaskModel):
     bare = CodedPictures(made.source, made.configs, made.coder)
     with pytest.raises(ConfigError, match="give --labels"):
