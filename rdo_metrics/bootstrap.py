@@ -13,24 +13,14 @@ from rdo_metrics.resampling import PointStats as PointStats
 
 
 @dataclass(frozen=True)
-class BDInterval:
-    """A BD-rate with its bootstrap interval.
+class BDInterval(Estimate):
+    """A BD-rate in percent with its bootstrap interval.
 
     Attributes:
-        result: BD-rate of all frames.
-        interval: (low, high) in percent at ``level``; None where too many draws have no BD-rate.
-        reason: why there is no interval, else "".
-        undefined: draws without a BD-rate; they are left out of the interval, which is then optimistic.
-        n, level, block: as asked for.
+        result: BD-rate of all frames, of which ``value`` is the number.
     """
 
     result: BDResult
-    interval: tuple[float, float] | None
-    reason: str
-    undefined: int
-    n: int
-    level: float
-    block: int
 
 
 def bootstrap_bd_rate(
@@ -69,7 +59,7 @@ def bootstrap_bd_rate(
     curves = [draws.curve(arm, aggregate, higher_better=higher_better, label=name) for name, arm in named]
     found = draws.estimate(lambda a, t: delta(a, t).value_percent, *curves)
     result = delta(*(curve.full for curve in curves))
-    return BDInterval(result, found.interval, found.reason, found.undefined, n, level, block)
+    return BDInterval(**vars(found), result=result)
 
 
 def bootstrap(

@@ -154,7 +154,7 @@ def records(gain: float, labels: bool = False) -> list[RunRecord]:
 
 
 def test_panels_of_a_comparison_are_in_reading_order() -> None:
-    outcome = BDInterval(BDResult(-25.04, 0.9, (0, 0), "pchip", 0, 1), (-28.0, -24.0), "", 0, 9, 0.9, 1)
+    outcome = BDInterval(-25.04, (-28.0, -24.0), "", 0, 9, 0.9, 1, BDResult(-25.04, 0.9, (0, 0), "pchip", 0, 1))
     rows = [
         BDRow("map:kl", "psnr", "net", "agreement", outcome),
         BDRow("map:kl", "psnr", "judge", "agreement", None, "x"),

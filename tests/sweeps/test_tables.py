@@ -34,7 +34,7 @@ def record(bits: int, encode_s: float, extra_s: float = 0.0) -> RunRecord:
 
 def row(value: float, interval: tuple[float, float] | None = (-28.0, -24.0), metric: str = "agreement") -> BDRow:
     result = BDResult(value, 0.875, (0, 1), "pchip", 0, 1)
-    return BDRow("map:kl", "psnr", "net", metric, BDInterval(result, interval, "", 0, 9, 0.9, 1))
+    return BDRow("map:kl", "psnr", "net", metric, BDInterval(result.value_percent, interval, "", 0, 9, 0.9, 1, result))
 
 
 def test_points_show_rate_psnr_accuracy_and_time_ratios() -> None:
