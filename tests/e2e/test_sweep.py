@@ -33,6 +33,12 @@ qualities = [20, 60]
 gray = [false, true]
 """
 RUNS = 2 * 2 * (2 + 4)
+LONG_PLAN = """
+inputs = ["clips"]
+scales = [0.5, 1.0]
+[codecs.jpeg]
+qualities = "4-96:2"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -248,33 +254,28 @@ def test_status_after_and_before(mrdo: Mrdo, done: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_ended_by_a_signal_it_goes_on_and_status_sees_it_run(
-    mrdo: Mrdo, done: Path, clips: Path, tmp_path: Path, repo_root: Path
+    mrdo: Mrdo, clips: Path, tmp_path: Path, repo_root: Path
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "sweeps.cli",
-        "sweep",
-        str(clips / "plan.toml"),
-        "-o",
-        str(tmp_path),
-        "--workers",
-        "2",
-    ]
+    plan, ended, whole = clips / "long.toml", tmp_path / "ended", tmp_path / "whole"
+    plan.write_text(LONG_PLAN)
+    assert mrdo("sweep", plan, "-o", whole)[0] == 0
+    command = [sys.executable, "-m", "sweeps.cli", "sweep", str(plan), "-o", str(ended), "--workers", "2"]
     process = subprocess.Popen(command, cwd=repo_root, stderr=subprocess.PIPE, text=True)
     try:
-        _wait_for(lambda: len(ResultStore(tmp_path, read_only=True)) >= 3)
-        code, told, _ = mrdo("status", tmp_path, "--json")
+        _wait_for(lambda: len(ResultStore(ended, read_only=True)) >= 3)
+        process.send_signal(signal.SIGSTOP)  # it must not finish before it was looked at
+        code, told, _ = mrdo("status", ended, "--json")
         assert code == 0 and events(told)[-1]["running"] and events(told)[-1]["holder"]["pid"] == process.pid
     finally:
         process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, errors
-    assert leftovers(tmp_path) == []
-    seen = results(tmp_path)
-    assert 3 <= len(seen) < RUNS and seen.items() <= results(done).items()
-    assert mrdo("sweep", clips / "plan.toml", "-o", tmp_path)[0] == 0
-    assert results(tmp_path) == results(done)
+    assert leftovers(ended) == []
+    seen = results(ended)
+    assert 3 <= len(seen) < len(results(whole)) and seen.items() <= results(whole).items()
+    assert mrdo("sweep", plan, "-o", ended)[0] == 0
+    assert results(ended) == results(whole)
 
 
 def _wait_for(ready: Callable[[], bool], seconds: float = 90.0) -> None:
