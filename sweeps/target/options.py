@@ -26,6 +26,7 @@ _OWN_FLAGS = {
     "target_metric": "--target-metric",
     "max_probes": "--max-probes",
     "tolerance": "--tolerance",
+    "shortfall": "--shortfall",
     "shots": "--shots",
     "shot_threshold": "--shot-threshold",
     "probes": "--probes",
@@ -80,7 +81,16 @@ def target_options(function: F) -> F:
             {
                 "type": float,
                 "default": _GOAL.tolerance,
-                "help": "Up to this much above the target is on target; as much below where nothing reaches it.",
+                "help": "Up to this much above the target is on target; as much below where nothing comes nearer.",
+            },
+        ),
+        (
+            "--shortfall",
+            {
+                "type": float,
+                "metavar": "FLOAT",
+                "help": "Up to this much below the target is on target, where the rate is worth it; 0 for never.  "
+                "[default: half the tolerance]",
             },
         ),
         (
@@ -133,7 +143,7 @@ def goal_of(options: Options) -> Goal:
         raise ConfigError(f"{', '.join(rates)} with --target-accuracy; expected one or the other")
     if options["inspect"] is not None:
         raise ConfigError("--inspect with --target-accuracy; expected it in a second call, with the --qp chosen")
-    return Goal(options["target_accuracy"], options["tolerance"], options["max_probes"])
+    return Goal(options["target_accuracy"], options["tolerance"], options["max_probes"], options["shortfall"])
 
 
 def space_of(options: Options, fmt: VideoFormat) -> Space:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _OUTCOMES = {
     "on target": "",
     "above": "; nothing cheaper that was tried keeps the target",
-    "below": "; below the target by less than the tolerance, since nothing tried at or above it is on target",
+    "below": "; below by less than the tolerance, since nothing tried comes nearer",
 }
 
 

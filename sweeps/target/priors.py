@@ -56,7 +56,16 @@ PRIOR = Prior(
     },
     rate=(-1.423, -1.669, 1.693, -0.178, -0.096, 0.107, 0.014, -0.019, 0.025, 0.007),
     accuracy_spread=Spread(
-        level=0.5, qp=0.25, scale=0.35, both=0.12, local=0.2, each=0.06, own=0.03, mode=0.15, mode_scale=0.05
+        level=0.4,
+        qp=0.12,
+        scale=0.2,
+        both=0.12,
+        local=0.15,
+        each=0.06,
+        own=0.05,
+        mode=0.15,
+        mode_scale=0.05,
+        scale_length=1.0,
     ),
     rate_spread=Spread(
         level=1.2, qp=0.2, scale=0.2, both=0.1, local=0.2, each=0.03, own=0.01, mode=0.1, mode_scale=0.05
@@ -64,7 +73,8 @@ PRIOR = Prior(
 )
 """Means from a few training frames of CamVid (x265 slow, all-intra, the embedded network), as
 ``benchmarks/target_accuracy.py prior`` fits them; the spreads are wider than among those frames, for other videos,
-networks and codecs, and were fitted to the same frames and to made-up surfaces, not to the clips of the benchmark."""
+networks and codecs, and were fitted to the same frames, to drives made of them (``--drives``) and to made-up surfaces,
+not to the clips of the benchmark."""
 
 _JPEG = replace(
     PRIOR,
@@ -76,8 +86,13 @@ _JPEG = replace(
 )
 """The same of JPEG: ``prior camvid/train --clips 4 --length 3 --step 40 --codec jpeg``."""
 _PRIORS = {"jpeg": _JPEG}
+_PREDICTED_OWN = 0.08
+"""What a point has of its own where pictures are predicted from others: their errors drift, and accuracy jumps."""
 
 
-def prior_of(codec: str) -> Prior:
+def prior_of(codec: str, gop: str = "intra") -> Prior:
     """What is believed of a codec: its own prior, or the one of x265 for those that nothing was recorded of."""
-    return _PRIORS.get(codec, PRIOR)
+    prior = _PRIORS.get(codec, PRIOR)
+    if gop == "intra":
+        return prior
+    return replace(prior, accuracy_spread=replace(prior.accuracy_spread, own=_PREDICTED_OWN))

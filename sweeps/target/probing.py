@@ -49,6 +49,11 @@ class Space:
         """Name of the one codec."""
         return next(iter(self.templates.values())).codec
 
+    @property
+    def gop(self) -> str:
+        """The one picture structure."""
+        return next(iter(self.templates.values())).gop
+
     def points(self) -> list[Point]:
         """Every operating point: each mode, scale and whole quality value. ConfigError for a scale outside (0, 1]."""
         quality = quality_of(self.codec)
@@ -93,7 +98,7 @@ class Prober:
 
     def search(self, goal: Goal) -> Search:
         """A search that has tried nothing yet."""
-        return Search(self.space.points(), goal, self.metric, prior_of(self.space.codec))
+        return Search(self.space.points(), goal, self.metric, prior_of(self.space.codec, self.space.gop))
 
     def measure(self, point: Point) -> Probe:
         """Encode, decode with libav, score. Raises what any of these steps raises."""

@@ -1,8 +1,10 @@
 """The search for the lowest rate at a wanted accuracy: which operating point to try next, and when to stop.
 
 Constrained expected improvement (Gardner et al., Bayesian Optimization with Inequality Constraints, ICML 2014) over the
-finite set of operating points: what a point is expected to save over the best so far, times the probability that its
-accuracy lies between the target and the target plus the tolerance.
+finite set of operating points: what a point is expected to save over the best so far, where its accuracy is on target.
+Among points on target it is the efficient one that is looked for, the one nearest the convex hull: accuracies of
+neighbouring qualities jump, and the cheapest point that happens to be above a line is often a poor one, so what a point
+has over the target, or lacks, is weighed with the slope of the hull.
 """
 
 from __future__ import annotations
@@ -24,6 +26,12 @@ _FOR_LANDING = 2
 Mask = NDArray[np.bool_]
 _HOPE = 0.02
 """Least probability to land on target for which a point is tried for what it might save."""
+_CREDIT = 0.9
+"""Share of the hull's slope by which accuracy counts as rate: below 1, so that of two on the hull the cheaper wins."""
+_SLOPES = (1.0, 3.0)
+"""Octaves of rate that one unit of the accuracy's logit may cost: few probes can mislead about it."""
+_CELLS = 16
+"""Pieces into which the accuracies on target are cut for the expectation over them."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,14 @@ class Goal:
         accuracy: target, in (0, 1).
         tolerance: accuracies up to the target plus this are on target.
         max_probes: most points tried.
+        shortfall: accuracies down to the target less this are on target; None for half the tolerance.
         worth: stop where another probe is expected to save less than this share of the rate.
     """
 
     accuracy: float
     tolerance: float = 0.01
     max_probes: int = 8
+    shortfall: float | None = None
     worth: float = 0.002
 
     def __post_init__(self) -> None:
@@ -62,16 +72,28 @@ class Goal:
             raise ConfigError(f"target accuracy {self.accuracy:g}; expected between 0 and 1, as 0.95")
         if not 0 < self.tolerance < 1:
             raise ConfigError(f"tolerance {self.tolerance:g}; expected between 0 and 1, as 0.01")
+        if not 0 <= (self.shortfall or 0) <= self.tolerance:
+            raise ConfigError(f"shortfall {self.shortfall:g}; expected between 0 and the tolerance, {self.tolerance:g}")
         if self.max_probes < 1:
             raise ConfigError(f"{self.max_probes} probes; expected at least 1")
 
+    @property
+    def floor(self) -> float:
+        """Least accuracy on target."""
+        return self.accuracy - (self.tolerance / 2 if self.shortfall is None else self.shortfall)
+
+    @property
+    def ceiling(self) -> float:
+        """Greatest accuracy on target."""
+        return min(self.accuracy + self.tolerance, 1.0)
+
     def reached(self, accuracy: float) -> bool:
-        """Whether an accuracy is the target or above it."""
-        return accuracy >= self.accuracy
+        """Whether an accuracy is on target or above it."""
+        return accuracy >= self.floor
 
     def on_target(self, accuracy: float) -> bool:
-        """Whether an accuracy is in [target, target + tolerance]."""
-        return self.accuracy <= accuracy <= self.accuracy + self.tolerance
+        """Whether an accuracy is in [floor, ceiling]."""
+        return self.floor <= accuracy <= self.ceiling
 
 
 @dataclass
@@ -126,19 +148,26 @@ class Search:
         return self.points[index] if worth else None
 
     def best(self, allowed: Callable[[Point], bool] | None = None) -> Probe | None:
-        """The cheapest probe at or above the target, else the nearest below; None without any."""
+        """The most efficient probe on target, else the cheapest above, else the nearest below; None without any.
+
+        A probe that another one beats in both rate and accuracy is never taken.
+        """
         probes = [p for p in self.probes if allowed is None or allowed(p.point)]
-        above = [p for p in probes if self.goal.reached(p.accuracy)]
+        front = [p for p in probes if not any(_beats(other, p) for other in probes)]
+        landed = [p for p in front if self.goal.on_target(p.accuracy)]
+        above = [p for p in front if self.goal.reached(p.accuracy)]
+        if landed:
+            slope = self._slope()
+            return min(landed, key=lambda p: math.log2(p.bpp) - float(self._credit(p.accuracy, slope)))
         if above:
             return min(above, key=lambda p: (p.bpp, -p.accuracy))
-        return max(probes, key=lambda p: (p.accuracy, -p.bpp), default=None)
+        return max(front, key=lambda p: (p.accuracy, -p.bpp), default=None)
 
     def predicted_rate(self, allowed: Callable[[Point], bool]) -> float:
         """Bits per pixel that the target is expected to cost among ``allowed`` points; infinite where none reaches."""
         accuracy, _ = self._posterior(self._accuracy, "accuracy")
         rate, _ = self._posterior(self._rate, "bpp")
-        reaches = self._allowed(allowed) & (accuracy >= float(logit(self.goal.accuracy)))
-        return float(2 ** rate[reaches].min()) if reaches.any() else math.inf
+        return float(2 ** _least(rate, self._allowed(allowed) & (accuracy >= float(logit(self.goal.accuracy)))))
 
     def _posterior(self, surface: Surface, quantity: str) -> tuple[FloatArray, FloatArray]:
         tried = [self._place[p.point] for p in self.probes]
@@ -146,21 +175,36 @@ class Search:
         return surface.posterior(tried, list(np.log2(seen) if quantity == "bpp" else logit(seen)))
 
     def _gain(self, allowed: Callable[[Point], bool] | None) -> tuple[FloatArray, FloatArray]:
-        """Expected saving in octaves of rate, and the probability to land on target, of every point."""
+        """Expected saving in octaves of levelled rate, and the probability to land on target, of every point."""
         accuracy, doubt = self._posterior(self._accuracy, "accuracy")
         rate, rate_doubt = self._posterior(self._rate, "bpp")
-        low = float(logit(self.goal.accuracy))
-        high = float(logit(min(self.goal.accuracy + self.goal.tolerance, 1.0)))
-        hit = ndtr((high - accuracy) / doubt) - ndtr((low - accuracy) / doubt)
-        best = self.best(allowed)
-        if best is not None and self.goal.reached(best.accuracy):
+        edges = np.linspace(self.goal.floor, self.goal.ceiling, _CELLS + 1)
+        share = np.diff(ndtr((logit(edges) - accuracy[:, None]) / doubt[:, None]), axis=1)
+        slope, best = self._slope(), self.best(allowed)
+        levelled = rate[:, None] - self._credit((edges[1:] + edges[:-1]) / 2, slope)
+        if best is not None and self.goal.on_target(best.accuracy):
+            reference = math.log2(best.bpp) - float(self._credit(best.accuracy, slope))
+        elif best is not None and self.goal.reached(best.accuracy):
             reference = math.log2(best.bpp)
         else:
-            reaches = self._allowed(allowed) & (accuracy >= low)
-            reference = 1.0 + float(rate[reaches].min() if reaches.any() else rate.max())
-        z = (reference - rate) / rate_doubt
-        saving = (reference - rate) * ndtr(z) + rate_doubt * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-        return np.asarray(hit * saving), np.asarray(hit)
+            reaches = self._allowed(allowed) & (accuracy >= float(logit(self.goal.floor)))
+            reference = 1.0 + min(_least(rate, reaches), float(rate.max()))
+        z = (reference - levelled) / rate_doubt[:, None]
+        saving = (reference - levelled) * ndtr(z) + rate_doubt[:, None] * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+        return np.asarray((share * saving).sum(axis=1)), np.asarray(share.sum(axis=1))
+
+    def _credit(self, accuracy: float | FloatArray, slope: float) -> FloatArray:
+        """Octaves of rate that an accuracy is worth, over the target's."""
+        return np.asarray(_CREDIT * slope * (logit(accuracy) - logit(self.goal.accuracy)))
+
+    def _slope(self) -> float:
+        """Octaves of rate per unit of the accuracy's logit, along the cheapest points around the target."""
+        accuracy, _ = self._posterior(self._accuracy, "accuracy")
+        rate, _ = self._posterior(self._rate, "bpp")
+        low, high = (float(logit(self.goal.accuracy + step)) for step in (-self.goal.tolerance, self.goal.tolerance))
+        rise = _least(rate, accuracy >= high) - _least(rate, accuracy >= low)
+        known = math.isfinite(rise) and high > low
+        return float(np.clip(rise / (high - low), *_SLOPES)) if known else _SLOPES[1]
 
     def _nearest(self, mask: Mask, best: Probe | None) -> Point | None:
         """The point believed nearest to the target; None where none promises to be nearer than ``best``.
@@ -174,7 +218,7 @@ class Search:
         elif best is not None:
             better = mask & (accuracy > float(logit(best.accuracy)))
             mask = better if better.any() else mask & self._finest()
-        middle = float(logit(min(self.goal.accuracy + self.goal.tolerance / 2, 1.0)))
+        middle = float(logit((self.goal.floor + self.goal.ceiling) / 2))
         nearest = int(np.argmin(np.where(mask, np.abs(accuracy - middle), np.inf)))
         return self.points[nearest] if mask.any() else None
 
@@ -189,3 +233,17 @@ class Search:
         mask = self._allowed(allowed)
         mask[[self._place[p.point] for p in self.probes]] = False
         return mask
+
+
+def _beats(one: Probe, other: Probe) -> bool:
+    """Whether a probe is at least as good in rate and accuracy, and better in one."""
+    return (
+        one.bpp <= other.bpp
+        and one.accuracy >= other.accuracy
+        and one != other
+        and (one.bpp < other.bpp or one.accuracy > other.accuracy)
+    )
+
+
+def _least(rate: FloatArray, where: Mask) -> float:
+    return float(rate[where].min()) if where.any() else math.inf

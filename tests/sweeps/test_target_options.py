@@ -47,6 +47,8 @@ def test_auto_stands_for_the_scales_of_the_paper_and_the_cheap_modes() -> None:
         (("--target-accuracy", "0.9", "--qp", "30"), "--qp with --target-accuracy"),
         (("--target-accuracy", "0.9", "--scale", "0.5,2"), "scale 2"),
         (("--target-accuracy", "0.9", "--tolerance", "0"), "tolerance 0"),
+        (("--target-accuracy", "0.9", "--shortfall", "0.02"), "between 0 and the tolerance, 0.01"),
+        (("--shortfall", "0"), "--shortfall without --target-accuracy"),
         (("--target-accuracy", "0.9", "--shot-threshold", "200"), "shot threshold 200"),
         (("--target-accuracy", "0.9", "--rdo", "psnr", "--map", "kl"), "--map with --rdo psnr"),
         (("--target-accuracy", "0.9", "--inspect", "there"), "--inspect with --target-accuracy"),

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoder_bridge.errors import ConfigError
+from rdo_metrics.curve import RDCurve
+from rdo_metrics.hull import hull
 from sweeps.target.curves import Point, Spread, Surface, logit
 from sweeps.target.search import Goal, Probe, Search
 
@@ -52,6 +54,13 @@ def run(truth: Truth, goal: Goal, among: list[Point], allowed: Callable[[Point],
 def least_rate(truth: Truth, goal: Goal, among: list[Point]) -> float:
     measured = [truth(point) for point in among]
     return min((bpp for bpp, accuracy in measured if goal.reached(accuracy)), default=math.inf)
+
+
+def hull_rate(truth: Truth, accuracy: float) -> float:
+    """Of the convex hull of all points."""
+    rates, accuracies = zip(*(truth(point) for point in points()), strict=True)
+    whole = hull({"all": RDCurve(rates, accuracies)}, shape="convex").curve
+    return float(np.interp(accuracy, whole.metrics, whole.rates))
 
 
 curves = st.builds(
@@ -96,9 +105,50 @@ def test_over_many_clips_the_rate_is_within_a_few_percent_of_the_least() -> None
         truth, goal = surface(level, slope, loss, rng.uniform(-4, 0.5), 0.02, seed), Goal(rng.uniform(0.88, 0.97))
         best = run(truth, goal, points()).best()
         if best is not None and goal.on_target(best.accuracy):
-            over.append(best.bpp / least_rate(truth, goal, points()) - 1)
+            over.append(best.bpp / hull_rate(truth, best.accuracy) - 1)
     assert len(over) >= 25
     assert np.mean(over) < 0.03 and np.quantile(over, 0.9) < 0.13
+
+
+@settings(max_examples=30, deadline=None)
+@given(curves, st.floats(0.9, 0.96), st.sampled_from([0.0, 0.002, None]))
+def test_nothing_tried_beats_what_is_taken_and_the_floor_holds(
+    truth: Truth, target: float, shortfall: float | None
+) -> None:
+    goal = Goal(target, shortfall=shortfall)
+    search = run(truth, goal, points())
+    best = search.best()
+    assert best is not None
+    assert not any(p.bpp < best.bpp and p.accuracy >= best.accuracy for p in search.probes)
+    assert goal.floor == pytest.approx(target - (0.005 if shortfall is None else shortfall))
+    if any(p.accuracy >= goal.floor for p in search.probes):
+        assert best.accuracy >= goal.floor
+
+
+def told(goal: Goal, *measured: tuple[float, float]) -> Search:
+    search = Search(points(), goal)
+    for place, (bpp, accuracy) in enumerate(measured):
+        search.tell(Probe(search.points[30 + place], bpp, accuracy))
+    return search
+
+
+@pytest.mark.parametrize(
+    ("shortfall", "measured", "taken"),
+    [
+        (None, [(0.10, 0.950), (0.101, 0.958)], 1),  # much more accuracy for almost nothing
+        (None, [(0.10, 0.950), (0.130, 0.951)], 0),
+        (None, [(0.10, 0.950), (0.080, 0.949)], 1),
+        (0.0, [(0.10, 0.950), (0.080, 0.949)], 0),
+        (None, [(0.10, 0.950), (0.080, 0.941)], 0),  # below the floor
+        (None, [(0.10, 0.952), (0.090, 0.965)], 1),  # better in both, though above the tolerance
+        (None, [(0.10, 0.962), (0.090, 0.948)], 1),
+    ],
+)
+def test_the_efficient_probe_on_target_is_taken(
+    shortfall: float | None, measured: list[tuple[float, float]], taken: int
+) -> None:
+    search = told(Goal(0.95, shortfall=shortfall), *measured)
+    assert search.best() == search.probes[taken]
 
 
 def test_a_bump_does_not_stop_the_search() -> None:
@@ -152,6 +202,9 @@ def test_what_is_wanted_must_be_possible() -> None:
     for accuracy, tolerance in ((0.0, 0.01), (95.0, 0.01), (0.9, 0.0)):
         with pytest.raises(ConfigError):
             Goal(accuracy, tolerance)
+    for shortfall in (-0.001, 0.011, math.nan):
+        with pytest.raises(ConfigError, match="expected between 0 and the tolerance"):
+            Goal(0.9, shortfall=shortfall)
     with pytest.raises(ConfigError, match="at least 1"):
         Goal(0.9, max_probes=0)
     with pytest.raises(ConfigError, match="no operating points"):
