@@ -20,6 +20,7 @@ from encoder_bridge.av_input import open_video
 from encoder_bridge.decode import coding_order
 from encoder_bridge.errors import DecodeError, OutputError
 from encoder_bridge.frames import MATRIX_CODES, VideoFormat
+from encoder_bridge.parameter_sets import START_CODE, fit_one_entry, parameter_sets
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 BARE = {
@@ -37,8 +38,8 @@ BARE = {
     ".j2k": "jpeg2000",
     ".j2c": "jpeg2000",
 }
-_TAGS = {"hevc": "hvc1"}
-"""MP4 sample entries where libav's own choice (hev1) is not played everywhere."""
+_HVC1 = "hvc1"
+"""MP4 sample entry of HEVC that is played everywhere; libav's own choice (hev1) is not."""
 RANGE_CODES = {"limited": 1, "full": 2}
 """libav\'s numbers of ``VideoFormat.range``."""
 _MAX_TIMESCALE = 1 << 31
@@ -136,7 +137,9 @@ def _copy(
     base = Fraction(1, times.scale)
     copied.time_base = base
     _refuse_lost_shape(stream, target, fmt)
-    _tag(copied, target, fmt)
+    _tag(copied, fmt)
+    if stream.codec_context.name == "hevc" and target.format.name in ("mp4", "mov"):
+        _collect_sets(copied, Path(source.name))
     number = 0
     for packet in source.demux(stream):
         if packet.size == 0:
@@ -147,7 +150,7 @@ def _copy(
         number += 1
 
 
-def _tag(stream: VideoStream, target: OutputContainer, fmt: VideoFormat) -> None:
+def _tag(stream: VideoStream, fmt: VideoFormat) -> None:
     context = stream.codec_context
     if context.colorspace in (0, 2, 3):
         context.colorspace = MATRIX_CODES[fmt.matrix]
@@ -155,8 +158,17 @@ def _tag(stream: VideoStream, target: OutputContainer, fmt: VideoFormat) -> None
     context.color_primaries, context.color_trc = fmt.primaries, fmt.transfer
     context.sample_aspect_ratio = fmt.sar
     context.framerate = fmt.fps
-    if target.format.name in ("mp4", "mov") and context.name in _TAGS:
-        stream.codec_tag = _TAGS[context.name]
+
+
+def _collect_sets(copied: VideoStream, elementary: Path) -> None:
+    """Parameter sets of all pictures into the sample entry; where that cannot be, libav leaves them at the pictures.
+
+    For hvc1 libav drops those at the pictures and keeps what the stream begins with. Joined shots have others too.
+    """
+    sets = parameter_sets(elementary)
+    if fit_one_entry(sets):
+        copied.codec_context.extradata = b"".join(START_CODE + unit for unit in sets)
+        copied.codec_tag = _HVC1
 
 
 def _refuse_lost_shape(stream: VideoStream, target: OutputContainer, fmt: VideoFormat) -> None:

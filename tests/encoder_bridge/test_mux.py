@@ -80,6 +80,32 @@ def test_coded_pictures_are_untouched(write_coded: Writer, tmp_path: Path) -> No
     assert all(len(unit).to_bytes(4, "big") + unit in boxes for unit in slices)
 
 
+@pytest.mark.parametrize(
+    ("changed", "entry"),
+    [
+        ("aq-mode=2", "hvc1"),  # a PPS with an id of its own
+        ("no-signhide=1", "hev1"),  # another PPS of the same id
+        ("no-sao=1", "hev1"),  # another SPS
+        ("bframes=3", "hvc1"),  # the same sets
+    ],
+)
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_joined_streams_keep_all_their_parameter_sets(
+    suffix: str, changed: str, entry: str, write_coded: Writer, tmp_path: Path
+) -> None:
+    parts = []
+    for more in ("aq-mode=0", changed):
+        params = f"log-level=none:pools=1:bframes=3:b-adapt=0:qp=30:{more}"
+        part = write_coded("part.hevc", FORMAT, pts=TIMES, codec="libx265", options={"x265-params": params})
+        parts.append(part.read_bytes())
+    joined, output = tmp_path / "joined.hevc", tmp_path / f"out.{suffix}"
+    joined.write_bytes(b"".join(parts))
+    mux(joined, output, FORMAT, [Fraction(i, 30) for i in range(2 * COUNT)])
+    assert _same_samples(joined, output) and len(list(decode_stream(output))) == 2 * COUNT
+    with av.open(str(output)) as container:
+        assert suffix == "mkv" or container.streams.video[0].codec_tag == entry
+
+
 def test_bare_output_is_a_copy(write_coded: Writer, tmp_path: Path) -> None:
     stream = _hevc(write_coded)
     mux(stream, tmp_path / "out.h265", FORMAT, TIMES)
