@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rdo_metrics.bd_rate import BDResult, bd_rate
 from rdo_metrics.curve import Method, RDCurve
 from rdo_metrics.resampling import Aggregate as Aggregate
-from rdo_metrics.resampling import Estimate, FrameBootstrap, common_frames
+from rdo_metrics.resampling import Estimate, FrameBootstrap, ResampledCurve, common_frames
 from rdo_metrics.resampling import PointStats as PointStats
 
 
@@ -52,11 +53,8 @@ def bootstrap_bd_rate(
     def delta(a: RDCurve, t: RDCurve) -> BDResult:
         return bd_rate(a, t, method=method, min_overlap=min_overlap, saturating=saturating)
 
-    draws = FrameBootstrap(
-        common_frames((anchor, test)), n=n, seed=seed, level=level, block=block, max_undefined=max_undefined
-    )
-    named = zip(("anchor", "test"), (anchor, test), strict=True)
-    curves = [draws.curve(arm, aggregate, higher_better=higher_better, label=name) for name, arm in named]
+    settings = {"n": n, "seed": seed, "level": level, "block": block, "max_undefined": max_undefined}
+    draws, curves = _drawn({"anchor": anchor, "test": test}, aggregate, higher_better, **settings)
     found = draws.estimate(lambda a, t: delta(a, t).value_percent, *curves)
     result = delta(*(curve.full for curve in curves))
     return BDInterval(**vars(found), result=result)
@@ -84,6 +82,15 @@ def bootstrap(
 
     Raises CurveError where the number of all frames is undefined, or the inputs do not fit together.
     """
-    draws = FrameBootstrap(common_frames(arms), n=n, seed=seed, level=level, block=block, max_undefined=max_undefined)
-    curves = [draws.curve(arm, aggregate, higher_better=higher_better, label=f"arm {i}") for i, arm in enumerate(arms)]
+    settings = {"n": n, "seed": seed, "level": level, "block": block, "max_undefined": max_undefined}
+    named = {f"arm {i}": arm for i, arm in enumerate(arms)}
+    draws, curves = _drawn(named, aggregate, higher_better, **settings)
     return draws.estimate(statistic, *curves)
+
+
+def _drawn(
+    arms: Mapping[str, Sequence[PointStats]], aggregate: Aggregate, higher_better: bool, **settings: Any
+) -> tuple[FrameBootstrap, list[ResampledCurve]]:
+    """Draws of the arms' frames, and the arms as curves over them."""
+    draws = FrameBootstrap(common_frames(list(arms.values())), **settings)
+    return draws, [draws.curve(arm, aggregate, higher_better=higher_better, label=name) for name, arm in arms.items()]

@@ -9,6 +9,7 @@ parsed when it is asked for. One that then cannot be read has the whole file rea
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -60,6 +61,7 @@ class ResultStore:
         read_only: never lock, never write.
 
     Used as a context (unless ``read_only``) it takes the writer's lock at once; otherwise the first ``append`` does.
+    The file is made by the first ``append``; closed without one, a store that was not there leaves nothing behind.
 
     Raises:
         StoreError: another writer holds the store (from ``append`` or entering the context).
@@ -74,6 +76,7 @@ class ResultStore:
         self._indexed = self._places.end
         self._file: BinaryIO | None = None
         self._lock: FileLock | None = None
+        self._made: list[Path] = []
         self._guard = threading.RLock()
         self.refresh()
 
@@ -196,12 +199,21 @@ class ResultStore:
                 self._file = None
             if self._lock is not None:
                 self._holder_path.unlink(missing_ok=True)
+                if not self.path.exists():
+                    # Only while it is held: whoever has it open then finds it without a name, which FileLock refuses.
+                    Path(self._lock.lock_file).unlink(missing_ok=True)
                 self._lock.release()
                 self._lock = None
+            with contextlib.suppress(OSError):  # not empty
+                for folder in self._made:
+                    folder.rmdir()
+            self._made = []
 
     def __enter__(self) -> ResultStore:
         if not self.read_only:
-            self._writer()
+            self._acquire()
+            if self.path.exists():
+                self._writer()
         return self
 
     def __exit__(
@@ -285,8 +297,11 @@ class ResultStore:
         return self._file
 
     def _acquire(self) -> None:
+        if self._lock is not None:
+            return
         lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try:
+            self._made = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
             self._lock = lock

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from encoder_bridge.atomic import replacing
+from encoder_bridge.atomic import check_target, replacing
 from encoder_bridge.console import Advance
 from encoder_bridge.errors import ConfigError
 from encoder_bridge.extras import need
@@ -80,9 +80,7 @@ def export_store(store: ResultStore, target: Path, advance: Advance = lambda rec
         ToolNotFoundError: pyarrow or duckdb is not installed, where they are needed.
         OutputError: the file cannot be written; nothing is left of it.
     """
-    writer = WRITERS.get(target.suffix.lower())
-    if writer is None:
-        raise ConfigError(f"{target}: suffix {target.suffix!r}; expected one of {', '.join(WRITERS)}")
+    check_export(target)
     written = 0
 
     def counted() -> _Rows:
@@ -92,11 +90,19 @@ def export_store(store: ResultStore, target: Path, advance: Advance = lambda rec
             written += len(batch)
             yield batch
 
+    with replacing(target) as temporary:
+        WRITERS[target.suffix.lower()](temporary, counted())
+    return written
+
+
+def check_export(target: Path) -> None:
+    """Raises as ``export_store`` where nothing can be exported to ``target``; no record is read."""
+    writer = WRITERS.get(target.suffix.lower())
+    if writer is None:
+        raise ConfigError(f"{target}: suffix {target.suffix!r}; expected one of {', '.join(WRITERS)}")
     if writer in (_parquet, _duckdb):
         need("query", "pyarrow", *(["duckdb"] if writer is _duckdb else []))
-    with replacing(target) as temporary:
-        writer(temporary, counted())
-    return written
+    check_target(target)
 
 
 def rows_of(head: Head) -> Iterator[tuple[Any, ...]]:

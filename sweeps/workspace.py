@@ -9,6 +9,8 @@ from pathlib import Path
 
 from encoder_bridge.errors import OutputError
 
+FOLDERS = ("streams", "maps", "labels")
+
 
 class Workspace:
     """A folder of files named by the digest of everything that determines them, so that a hit is always right."""
@@ -16,7 +18,7 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         try:
-            for name in ("streams", "maps", "labels"):
+            for name in FOLDERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise OutputError(f"cannot write {self.folder}: {exc.strerror}; give a writable folder") from exc

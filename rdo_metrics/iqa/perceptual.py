@@ -8,7 +8,7 @@ from typing import Any
 
 from encoder_bridge.errors import ModelError
 from rdo_metrics.iqa.piq_metric import PiqMetric
-from rdo_metrics.iqa.weights import load_weights, missing_weights, vgg16_features
+from rdo_metrics.iqa.weights import load_weights, missing_weights, vgg16_features, weight_files
 
 WIDTHS = (64, 128, 256, 512, 512)
 """Channels of the layers that are looked at."""
@@ -26,6 +26,7 @@ class PerceptualMetric(PiqMetric):
 
     def __init__(self, device: str = "cpu", weights: Path | None = None) -> None:
         super().__init__(device, weights)
+        weight_files(self.info.weights, weights)  # together: one error names all that is missing
         name = next(name for name in self.info.weights if not name.startswith("vgg"))
         learned = self.split(load_weights(name, weights), name)
         self._network = self._built(vgg16_features(weights), learned).to(self._torch_device)

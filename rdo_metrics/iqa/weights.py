@@ -31,29 +31,30 @@ _DIGESTS = {VGG16: "397923af"}
 _TIMEOUT_S = 10.0
 
 
-def weight_file(name: str, folder: Path | None = None) -> Path:
-    """A file of weights, downloaded where it is nowhere.
+def weight_files(names: Sequence[str], folder: Path | None = None) -> list[Path]:
+    """Files of weights, downloaded where they are nowhere.
 
     Args:
-        name: one of ``URLS``.
-        folder: where it must be if given; the same holds for ``MRDO_IQA_WEIGHTS``.
+        names: of ``URLS``.
+        folder: where they must be if given; the same holds for ``MRDO_IQA_WEIGHTS``.
 
-    Raises ToolNotFoundError with the command that brings the file.
+    Raises ToolNotFoundError with the commands that bring all that is not there.
     """
-    path = _place(name, folder)
-    if path.is_file():
-        return path
-    if _stated(folder) is not None:
-        raise ToolNotFoundError(f"{path} is not there; {_fix(name, path)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _download(name, path)
-    except (OSError, HTTPException, OutputError) as error:
-        raise ToolNotFoundError(
-            f"weights {name} are not here and could not be downloaded ({error}); {_fix(name, path)}, or name the "
-            f"folder that has them in {VARIABLE}"
-        ) from error
-    return path
+    paths = [_place(name, folder) for name in names]
+    if _stated(folder) is not None and (missing := missing_weights(names, folder)) is not None:
+        raise ToolNotFoundError(missing)
+    for path in paths:
+        if not path.is_file():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _download(path.name, path)
+            except (OSError, HTTPException, OutputError) as error:
+                lacking = [other for other in paths if not other.is_file()]
+                raise ToolNotFoundError(
+                    f"weights {_named(lacking)} are not here and could not be downloaded ({error}); {_fix(*lacking)}, "
+                    f"or name the folder that has them in {VARIABLE}"
+                ) from error
+    return paths
 
 
 def missing_weights(names: Sequence[str], folder: Path | None = None) -> str | None:
@@ -61,19 +62,19 @@ def missing_weights(names: Sequence[str], folder: Path | None = None) -> str | N
     lacking = [path for path in (_place(name, folder) for name in names) if not path.is_file()]
     if not lacking:
         return None
-    then = "downloaded when first used" if _stated(folder) is None else _fix(lacking[0].name, lacking[0])
-    return f"{', '.join(path.name for path in lacking)} not in {lacking[0].parent}; {then}"
+    then = "downloaded when first used" if _stated(folder) is None else _fix(*lacking)
+    return f"{_named(lacking)} not in {lacking[0].parent}; {then}"
 
 
 def load_weights(name: str, folder: Path | None = None) -> Any:
-    """What the file holds, on the CPU. Raises as ``weight_file``, and ModelError where it is no file of weights."""
+    """What the file holds, on the CPU. Raises as ``weight_files``, and ModelError where it is no file of weights."""
     import torch
 
-    path = weight_file(name, folder)
+    (path,) = weight_files([name], folder)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling a damaged file raises anything
-        raise ModelError(f"{path}: not a file of weights ({type(error).__name__}); {_fix(name, path)}") from error
+        raise ModelError(f"{path}: not a file of weights ({type(error).__name__}); {_fix(path)}") from error
 
 
 def vgg16_features(folder: Path | None = None) -> Any:
@@ -90,7 +91,7 @@ def vgg16_features(folder: Path | None = None) -> Any:
         features.load_state_dict(own)
     except RuntimeError as error:
         path = _place(VGG16, folder)
-        raise ModelError(f"{path}: not the weights of VGG-16; {_fix(VGG16, path)}") from error
+        raise ModelError(f"{path}: not the weights of VGG-16; {_fix(path)}") from error
     return features
 
 
@@ -124,5 +125,9 @@ def _download(name: str, path: Path) -> None:
             raise ConnectionError(f"SHA-256 {found[:8]}…; expected {_DIGESTS[name]}…")
 
 
-def _fix(name: str, path: Path) -> str:
-    return f"run: curl -fL --create-dirs -o {path} {URLS[name]}"
+def _fix(*paths: Path) -> str:
+    return "run: " + " && ".join(f"curl -fL --create-dirs -o {path} {URLS[path.name]}" for path in paths)
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths)

@@ -73,11 +73,17 @@ def _coder_key(record: RunRecord) -> tuple[str, ...]:
 
 
 def coder_names(keys: Iterable[str]) -> dict[str, str]:
-    """Name of each coder: its codec, and what differs among those of that codec."""
-    found = {key: tuple(key.split(_SEPARATOR)) for key in keys}
+    """Name of each coder of ``sort_record``."""
+    named = names_of_coders(tuple(key.split(_SEPARATOR)) for key in keys)
+    return {_SEPARATOR.join(parts): name for parts, name in named.items()}
+
+
+def names_of_coders(coders: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Name of each coder (codec, version, settings, …): its codec, and what differs among those of that codec."""
+    found = dict.fromkeys(coders)
     return {
-        key: _coder_name(parts, [other for other in found.values() if other[0] == parts[0] and other != parts])
-        for key, parts in found.items()
+        parts: _coder_name(parts, [other for other in found if other[0] == parts[0] and other != parts])
+        for parts in found
     }
 
 

@@ -11,7 +11,7 @@ import click
 from sweeps.metric_options import metric_weights_option
 from sweeps.options import command as new_command
 from sweeps.options import input_options, judge_options, model_options, reporter, run_options, run_opts
-from sweeps.paramtypes import FLOATS, INTS, Parsed
+from sweeps.paramtypes import FLOATS, INTS, Parsed, parse_ints
 from sweeps.sections import SectionedOption
 
 
@@ -22,7 +22,15 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _sides(text: str) -> tuple[int, ...]:
+    sides = parse_ints(text)
+    if sides[0] < 1:
+        raise ValueError(f"{sides[0]}: expected sides of at least 1 sample")
+    return sides
+
+
 LIST = Parsed("NAMES", _names)
+SIDES = Parsed("LIST", _sides)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -38,7 +46,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 @_option("Coding", "--scales", type=FLOATS, default="0.25,0.5,0.75,1", help="Code at these fractions of the size.")
 @_option("Coding", "--preset", help="Of every codec with QPs.  [default: each one's own; VVenC: fast]")
 @_option("Pairs", "--step", type=click.IntRange(min=1), default=1, help="Take every n-th picture.")
-@_option("Pairs", "--side", type=INTS, default="32,64,128", help="Sides of blocks.")
+@_option("Pairs", "--side", type=SIDES, default="32,64,128", help="Sides of blocks.")
 @_option("Pairs", "--count", type=click.IntRange(min=10), default=4096, help="Blocks of each size.")
 @_option("Pairs", "--image-step", type=click.IntRange(min=0), default=1, help="Whole pictures: every n-th; 0 for none.")
 @_option(
@@ -95,12 +103,13 @@ def command(**options: Any) -> None:
         options["codecs"], options["scales"], options["qps"], options["qualities"], options["preset"]
     )
     source = session.open_input(options, say)
-    driving = session.driver(options)
-    judges = session.judges(options, driving)
-    labels = session.labels_of(options, source)
     request = Request(
         options["side"], options["count"], options["against"], options["image_step"], bootstrap, options["seed"]
     )
+    request.check((source.format.height, source.format.width))
+    driving = session.driver(options)
+    judges = session.judges(options, driving)
+    labels = session.labels_of(options, source)
     catalogue = Catalogue(driving, options["device"], options["metric_weights"])
     names = [name for part in options["metrics"] for name in part]
     measures = catalogue.chosen(names) if names else catalogue.default(say)

@@ -47,8 +47,9 @@ def export(store: Path, output: Path, **options: Any) -> None:
 
     For example: SELECT codec, qp, AVG(value) FROM runs WHERE measure = 'miou_labels' GROUP BY codec, qp
     """
-    from sweeps.store_export import TABLE, export_store
+    from sweeps.store_export import TABLE, check_export, export_store
 
+    check_export(output)
     say, given = reporter(options), _opened(store)
     with say.task(f"export {output.name}", len(given)) as advance:
         rows = export_store(given, output, advance)

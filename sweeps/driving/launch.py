@@ -212,13 +212,13 @@ def missing_tools(plan: Plan, keys: KeyMaker) -> dict[str, str]:
 def run_plan(plan: Plan, setup: Setup, options: Options, say: Reporter, on_record: OnRecord) -> Tally:
     """Carry out a plan; its folder is this process's alone meanwhile. Raises what keeps it from beginning."""
     folder = Path(setup.folder)
-    with ResultStore(folder) as store, tidied(setup), executor_of(options, folder, say) as get:
+    with ResultStore(folder) as store, tidied(setup, store), executor_of(options, folder, say) as get:
         bench, files = Bench(setup), files_of(plan, folder)
         keys = KeyMaker(bench)
         missing = missing_tools(plan, keys)
         if missing and not options["rescore"]:
             raise ToolNotFoundError("; ".join(f"{codec}: {advice}" for codec, advice in missing.items()))
-        _ = bench.metrics
+        _ = bench.driver, bench.metrics
         inputs = meet_inputs(files, folder, get, say)
         kept = kept_streams(store, keys) if options["rescore"] else None
         if kept is None:
@@ -243,7 +243,7 @@ def run_batch(plan: Plan, setup: Setup, options: Options, say: Reporter, on_reco
         raise ConfigError(
             "--rescore, --judge or --labels with one configuration, which is not scored; expected several"
         )
-    with ResultStore(folder) as store, tidied(setup), executor_of(options, folder, say) as get:
+    with ResultStore(folder) as store, tidied(setup, store), executor_of(options, folder, say) as get:
         bench, files = Bench(setup), files_of(plan, folder)
         outputs = output_names(files, config.codec, options["suffix"])
         if config.rdo != "psnr":

@@ -10,7 +10,7 @@ from encoder_bridge.console import Reporter
 from sweeps.driving.drive import GetExecutor, outcomes_of
 from sweeps.driving.ledger import BadInput, KnownInput, Ledger, signature_of
 from sweeps.driving.worker import know_input
-from sweeps.executors.base import Task
+from sweeps.executors.base import LOST, Task
 from sweeps.plan import InputFile
 
 
@@ -31,12 +31,20 @@ def meet_inputs(
         with say.task("inputs", len(fresh)) as advance, closing(outcomes_of(executor(), tasks)) as outcomes:
             for outcome in outcomes:
                 if outcome.error is not None:
-                    errors[outcome.key] = outcome.error
+                    errors[outcome.key] = _told(outcome.error)
                 elif outcome.value is not None:
                     ledger.add(outcome.key, outcome.value)
                 advance(1)
         ledger.save()
     return [_met(file, signature, ledger, errors) for file, signature in signatures.items()]
+
+
+def _told(error: dict[str, str]) -> dict[str, str]:
+    """The error of a walk; a worker that was lost in it says nothing against the input."""
+    if error["type"] != LOST:
+        return error
+    hint = "the input may be sound: the same command reads it again, with --retry failed or without"
+    return {**error, "message": f"{error['message']}; {hint}"}
 
 
 def _met(

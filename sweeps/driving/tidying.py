@@ -5,27 +5,48 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
+from sweeps.driving import ledger, schedule
 from sweeps.driving.bench import SCRATCH, Setup
 from sweeps.store import ResultStore
+from sweeps.workspace import FOLDERS
 
 _PART = re.compile(r"\..+\.[0-9a-f]{12}\.part(\..+)?")
 """Names of ``atomic.replacing``'s temporary files."""
 
 
 @contextlib.contextmanager
-def tidied(setup: Setup) -> Iterator[None]:
-    """The results' folder is tidy before and after; the folder for temporary files is there meanwhile."""
+def tidied(setup: Setup, store: ResultStore) -> Iterator[None]:
+    """The results' folder is tidy before and after; the folder for temporary files is there meanwhile.
+
+    An error before ``store`` has its first record takes along what a sweep makes before it.
+    """
     folder = Path(setup.folder)
     tidy(folder)
+    before = {path.name for path in folder.iterdir()}
     if setup.workdir is not None:
         Path(setup.workdir).mkdir(parents=True, exist_ok=True)
     try:
         yield
+    except Exception:
+        if not store.path.exists():
+            _undo(folder, before)
+        raise
     finally:
         tidy(folder)
+
+
+def _undo(folder: Path, before: Container[str]) -> None:
+    """Remove what says how a sweep began, and folders without a stream or labels; not what was there before."""
+    for name in (ledger.FILE, schedule.FILE):
+        if name not in before:
+            (folder / name).unlink(missing_ok=True)
+    for name in FOLDERS:
+        if name not in before:
+            with contextlib.suppress(OSError):  # not empty, or not made
+                (folder / name).rmdir()
 
 
 def tidy(folder: Path) -> None:

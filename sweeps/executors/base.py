@@ -16,6 +16,8 @@ from encoder_bridge.registry import Registry
 
 MAX_LOSSES = 3
 """So many workers may die under one task before it is taken for their killer."""
+LOST = "WorkerLost"
+"""Type of the error of such a task."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,6 @@ def lost(attempts: int, last_words: str = "") -> dict[str, str]:
     """The error of a task under which ``attempts`` workers died; ``last_words`` is what the last one wrote."""
     said = f"; the last one wrote: {last_words}" if last_words else ""
     return {
-        "type": "WorkerLost",
+        "type": LOST,
         "message": f"{attempts} workers were killed or crashed under it (out of memory?), so it was given up{said}",
     }

@@ -101,14 +101,17 @@ def words(where: str, value: Any) -> tuple[str, ...]:
         raise ConfigError(f"{where} = {value!r}: {error}") from None
 
 
-def read(where: str, table: Any, fields: Mapping[str, Check]) -> dict[str, Any]:
-    """The checked values of a table. ConfigError for a key that is not known, with the nearest one that is."""
+def read(where: str, table: Any, fields: Mapping[str, Check], within: str = ".") -> dict[str, Any]:
+    """The checked values of a table. ConfigError for a key that is not known, with the nearest one that is.
+
+    ``within`` stands between ``where`` and a key: ": " after a file, "." after a table.
+    """
     if not isinstance(table, Mapping):
         raise refuse(where, table, f"a table with {_listed(fields)}")
     for key in table:
         if key not in fields:
             raise ConfigError(f"{where}: unknown key {key!r}; expected {_listed(fields)}{nearest(key, fields)}")
-    return {key: fields[key](f"{where}.{key}", value) for key, value in table.items()}
+    return {key: fields[key](f"{where}{within}{key}", value) for key, value in table.items()}
 
 
 def nearest(value: Any, known: Iterable[Any]) -> str:

@@ -70,7 +70,7 @@ def load_plan(word: str) -> Plan:
 def parse_plan(tables: Any, where: str, folder: Path) -> Plan:
     """The plan of parsed tables; relative paths in them start in ``folder``."""
     kinds = {**_TOP, **_CODING}
-    values = fields.read(where, tables, kinds)
+    values = fields.read(where, tables, kinds, ": ")
     common = {key: value for key, value in values.items() if key in _CODING}
     name = values.get("name", Path(where).stem)
     if not values.get("codecs"):
@@ -81,7 +81,7 @@ def parse_plan(tables: Any, where: str, folder: Path) -> Plan:
         for block in _blocks(f"{where}: codecs.{codec}", codec, tables, common)
     ]
     inputs = tuple(
-        read_input(f"{where}.inputs", item, folder, values.get("labels")) for item in values.get("inputs", ())
+        read_input(f"{where}: inputs", item, folder, values.get("labels")) for item in values.get("inputs", ())
     )
     model = values.get("model")
     judges = tuple(_at(folder, judge) for judge in values.get("judges", ()))

@@ -12,7 +12,7 @@ from typing import Any
 from encoder_bridge.config import CodingConfig
 from encoder_bridge.errors import StoreError
 from sweeps.analysis.lossless import FILE as LOSSLESS_FILE
-from sweeps.analysis.series import LOSSLESS, NAMES
+from sweeps.analysis.series import LOSSLESS, names_of_coders
 from sweeps.anchors import build_name
 from sweeps.coding import ANCHOR, NEUTRAL, arm_name
 from sweeps.records import RunRecord, config_of
@@ -179,7 +179,7 @@ def _what(record: RunRecord) -> str:
 
 def _arrange(rows: Sequence[Run], library: Library) -> None:
     """Fill ``runs`` and ``inputs``; a later run of the same point replaces an earlier one."""
-    coders = _coder_names(rows)
+    coders = names_of_coders(_coder_key(run) for run in rows)
     arms = _arm_names(rows)
     known: dict[tuple[str, str], Series] = {}
     for run in rows:
@@ -216,22 +216,8 @@ def _order(run: Run) -> tuple[float, int]:
 def _coder_key(run: Run) -> tuple[str, ...]:
     c = run.config
     depth, gray = (f"{c.bit_depth} bit", "grey" if c.gray else "")
-    return (build_name(run.record.build) if run.record.build else c.codec, c.preset, c.gop, depth, gray, *c.extra)
-
-
-def _coder_names(rows: Sequence[Run]) -> dict[tuple[str, ...], str]:
-    """Codec, and of version and settings what tells it from other coders of that codec."""
-    found = {_coder_key(run): run.config.codec for run in rows}
-    names = {}
-    for key, codec in found.items():
-        rivals = [other for other, name in found.items() if name == codec and other != key]
-        differing = [
-            part
-            for place, part in enumerate(key)
-            if part and any(place >= len(other) or other[place] != part for other in rivals)
-        ]
-        names[key] = " ".join([NAMES.get(codec, codec), *(part.removeprefix(f"{codec}-") for part in differing)])
-    return names
+    build = build_name(run.record.build) if run.record.build else c.codec
+    return (c.codec, build, c.preset, c.gop, depth, gray, *c.extra)
 
 
 def _arm_key(config: CodingConfig) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from support.command import mrdo
 
 from encoder_bridge.decode import write_video
 from encoder_bridge.encoder import BuildInfo
@@ -29,13 +30,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "scene.y4m"
     write_video(SceneSource(SceneConfig(*SIZE, COUNT, Fraction(25), seed=4)), path)
     return path
-
-
-def mrdo(*args: object, code: int = 0, **kwargs: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sweeps.cli", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, **kwargs)  # type: ignore[call-overload]
-    assert done.returncode == code, done.stderr
-    return done  # type: ignore[no-any-return]
 
 
 def events(text: str) -> list[dict[str, object]]:

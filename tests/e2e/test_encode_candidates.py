@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import pytest
+from support.command import mrdo
 
 from encoder_bridge.decode import write_video
 from encoder_bridge.encoder import BuildInfo
@@ -26,13 +26,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "scene.y4m"
     write_video(SceneSource(SceneConfig(*SIZE, COUNT, Fraction(25), seed=4)), path)
     return path
-
-
-def mrdo(*args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sweeps.cli", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    assert done.returncode == code, done.stderr
-    return done
 
 
 def encoded(clip: Path, out: Path, *args: object) -> bytes:

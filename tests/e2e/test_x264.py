@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from support.command import mrdo
 
 from encoder_bridge.decode import write_video
 from encoder_bridge.encoder import BuildInfo
@@ -24,13 +23,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "scene.y4m"
     write_video(SceneSource(SceneConfig(*SIZE, COUNT, Fraction(25), seed=4)), path)
     return path
-
-
-def mrdo(*args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sweeps.cli", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == code, done.stderr
-    return done
 
 
 @pytest.mark.parametrize("gop", ["intra", "lowdelay", "randomaccess"])

@@ -19,10 +19,10 @@ pytest.importorskip("piq")
 
 def test_weights_are_looked_for_where_one_says(iqa_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(weights.VARIABLE, str(iqa_weights))
-    assert weights.weight_file(weights.LPIPS) == iqa_weights / weights.LPIPS
+    assert weights.weight_files([weights.LPIPS]) == [iqa_weights / weights.LPIPS]
     assert missing_of("lpips") is None
     with pytest.raises(ToolNotFoundError, match=f"curl .*{weights.VGG16} https://download.pytorch.org"):
-        weights.weight_file(weights.VGG16, tmp_path)
+        weights.weight_files([weights.VGG16], tmp_path)
     assert f"curl -fL --create-dirs -o {tmp_path}" in str(missing_of("lpips", tmp_path))
     assert list(tmp_path.iterdir()) == []
 
@@ -76,18 +76,36 @@ def test_a_failed_download_leaves_nothing(name: str, path: str, server: str, hub
     """Cut short, not there, and with another digest than its name says."""
     monkeypatch.setitem(weights.URLS, name, server + path)
     with pytest.raises(ToolNotFoundError, match="curl -fL"):
-        weights.weight_file(name)
+        weights.weight_files([name])
     assert list(hub.iterdir()) == []
 
 
 def test_a_download_is_kept(server: str, hub: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(weights.URLS, weights.DISTS, server + "/whole")
-    assert weights.weight_file(weights.DISTS).read_bytes() == b"0123456789"
+    assert weights.weight_files([weights.DISTS])[0].read_bytes() == b"0123456789"
     monkeypatch.setitem(weights.URLS, weights.DISTS, server + "/absent")
-    assert weights.weight_file(weights.DISTS) == hub / weights.DISTS
+    assert weights.weight_files([weights.DISTS]) == [hub / weights.DISTS]
 
 
 def test_nobody_answering_is_said_at_once(hub: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(weights.URLS, weights.VGG16, "http://127.0.0.1:9/vgg")
     with pytest.raises(ToolNotFoundError, match="could not be downloaded"):
-        weights.weight_file(weights.VGG16)
+        weights.weight_files([weights.VGG16])
+
+
+@pytest.mark.parametrize(("name", "own"), [("lpips", weights.LPIPS), ("dists", weights.DISTS)])
+def test_all_that_a_metric_lacks_is_named_at_once(name: str, own: str, hub: Path, tmp_path: Path, monkeypatch: Any):
+    for file in (own, weights.VGG16):
+        monkeypatch.setitem(weights.URLS, file, f"http://127.0.0.1:9/{file}")
+    for folder in (tmp_path / "mine", None):
+        with pytest.raises(ToolNotFoundError) as caught:
+            make_iqa_metric(name, weights=folder)
+        for file in (own, weights.VGG16):
+            assert f"curl -fL --create-dirs -o {(folder or hub) / file} http://127.0.0.1:9/{file}" in str(caught.value)
+
+
+def test_only_what_is_not_there_is_named(tmp_path: Path):
+    (tmp_path / weights.LPIPS).touch()
+    with pytest.raises(ToolNotFoundError, match=weights.VGG16) as caught:
+        make_iqa_metric("lpips", weights=tmp_path)
+    assert weights.LPIPS not in str(caught.value) and str(caught.value) == missing_of("lpips", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from support.sweep_records import HEIGHT, WIDTH, lossless, record, straight
@@ -23,6 +24,8 @@ from sweeps.analysis import (
 )
 from sweeps.analysis.table import Table
 from sweeps.records import RunRecord
+from sweeps.report.library import open_library
+from sweeps.store import ResultStore
 
 FAST = Question(draws=20)
 
@@ -84,9 +87,13 @@ def test_what_is_undefined_has_a_reason_and_no_number():
     assert one.value is None and "1 point(s)" in one.reason
 
 
-def test_versions_and_presets_of_one_codec_are_told_apart():
+def test_versions_and_presets_of_one_codec_are_told_apart_in_tables_and_reports(tmp_path: Path):
     records = [*straight("x265", preset="slow"), *straight("x265", 1.2, preset="fast"), *straight("jpeg")]
     assert SweepData(records).coders == ["JPEG", "x265 slow", "x265 fast"]
+    with ResultStore(tmp_path) as store:
+        for one in records:
+            store.append(one)
+    assert {series.coder for series in open_library([tmp_path]).series} == {"JPEG", "x265 slow", "x265 fast"}
 
 
 def test_records_of_several_judges_of_one_stream_are_one():

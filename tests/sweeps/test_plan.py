@@ -97,19 +97,23 @@ def test_rates_beside_qualities() -> None:
         ({"codecs": {"x265": {"qualities": [63]}}}, "QP 63 outside 0–51"),
         ({"codecs": {"jpeg": {"qualities": "5-x"}}}, "codecs.jpeg.qualities: .*expected whole numbers"),
         ({"codecs": {"jpeg": {"qualities": 2.5}}}, "qualities = 2.5; expected a whole number"),
-        ({"codecs": ["x265"], "gray": "no"}, "gray = 'no'; expected true or false"),
+        ({"codecs": ["x265"], "gray": "no"}, "^p.toml: gray = 'no'; expected true or false"),
+        ({"codecs": {"x265": {"gray": "no"}}}, "^p.toml: codecs.x265.gray = 'no'; expected true or false"),
         ({"codecs": ["x265"], "gray": 1}, "gray = 1; expected true or false"),
         ({"codecs": ["x265"], "gop": "intr"}, "did you mean 'intra'"),
         ({"codecs": ["x265"], "scales": [2]}, "scale 2.0; expected 0 < scale <= 1"),
         ({"codecs": ["x265"], "scales": []}, "expected at least one value"),
-        ({"codecs": ["x265"], "rdo": "map", "map": {"strenght": 1}}, "map: unknown key 'strenght'.*'strength'"),
+        (
+            {"codecs": ["x265"], "rdo": "map", "map": {"strenght": 1}},
+            "^p.toml: map: unknown key 'strenght'.*'strength'",
+        ),
         ({"codecs": ["x265"], "map": {"group": 17}}, "quantisation group 17; expected 16, 32 or 64"),
         ({"codecs": ["x265"], "ctu": {"candidates": "x"}}, "is no candidate"),
-        ({"codecs": ["x265"], "inputs": [{"pth": "a"}]}, "inputs: unknown key 'pth'.*'path'"),
+        ({"codecs": ["x265"], "inputs": [{"pth": "a"}]}, "^p.toml: inputs: unknown key 'pth'.*'path'"),
         ({"codecs": ["x265"], "inputs": [{"frames": 3}]}, "an input without a path"),
         (
             {"codecs": ["x265"], "inputs": [{"path": "a", "every": 0}]},
-            "every = 0; expected a whole number of at least 1",
+            "^p.toml: inputs.every = 0; expected a whole number of at least 1",
         ),
         ({"codecs": ["x265"], "metrics": "sim"}, "did you mean 'ssim'"),
         ({"codecs": ["x265"], "bit_depth": 12}, "bit_depth = 12; expected 8, 10"),
@@ -120,7 +124,7 @@ def test_rates_beside_qualities() -> None:
 def test_a_wrong_plan_says_where_and_what(tables: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         plan(**tables)
-    assert str(caught.value).startswith("p.toml")
+    assert str(caught.value).startswith("p.toml: ")
 
 
 def test_a_file_is_toml_or_yaml_and_its_paths_start_beside_it(tmp_path: Path) -> None:

@@ -27,6 +27,22 @@ with ResultStore(sys.argv[1]) as store:
         number += 1
 """
 
+VISITOR = """
+import os, sys, time
+from encoder_bridge.errors import BridgeError
+from sweeps.store import ResultStore
+visits, end = 0, time.monotonic() + 1
+while time.monotonic() < end:
+    try:
+        with ResultStore(sys.argv[1]):
+            os.close(os.open(sys.argv[2], os.O_CREAT | os.O_EXCL))
+            os.unlink(sys.argv[2])
+            visits += 1
+    except BridgeError:
+        pass
+print(visits)
+"""
+
 
 def record(key: str, bits: int = 1) -> RunRecord:
     return RunRecord(key=key, bits=bits)
@@ -123,6 +139,31 @@ def test_lock_is_free_after_close(tmp_path: Path) -> None:
         second.append(record("b"))
     assert len(ResultStore(tmp_path)) == 2
     assert [p.name for p in tmp_path.iterdir() if p.name.endswith("holder")] == []
+
+
+def test_a_store_that_writes_already_may_be_a_context(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.append(record("a"))
+    with store:
+        store.append(record("b"))
+    assert len(ResultStore(tmp_path)) == 2
+
+
+def test_without_a_record_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    for folder in (tmp_path / "old", tmp_path / "new" / "deep"):
+        with ResultStore(folder):
+            assert [p.name for p in folder.iterdir() if p.name.endswith("lock")]
+    assert list(tmp_path.rglob("*")) == [tmp_path / "old"]
+
+
+def test_locks_that_come_and_go_let_one_writer_in_at_a_time(tmp_path: Path) -> None:
+    """Each leaves without a record, so that the lock itself is removed while others are about to take it."""
+    words = [sys.executable, "-c", VISITOR, str(tmp_path / "s" / "r.jsonl"), str(tmp_path / "inside")]
+    visitors = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    visits = [int(visitor.communicate(timeout=60)[0]) for visitor in visitors]
+    assert all(visitor.returncode == 0 for visitor in visitors) and sum(visits) > 20
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_read_only_refuses_to_write(tmp_path: Path) -> None:

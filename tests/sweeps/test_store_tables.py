@@ -178,7 +178,16 @@ def test_export_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "duckdb" else found(name))
     code, _, said = mrdo("export", tmp_path / "s", "-o", tmp_path / "x.duckdb")
-    assert code == 1 and "machine-rdo[query]" in said
+    assert code == 1 and said.startswith("error: ToolNotFoundError") and "machine-rdo[query]" in said
+
+
+@pytest.mark.parametrize(("target", "said"), [("x.foo", "suffix '.foo'"), ("no/x.csv", "does not exist")])
+def test_what_cannot_be_exported_to_is_said_before_the_store_is_read(
+    target: str, said: str, tmp_path: Path, mrdo: Mrdo
+) -> None:
+    make(tmp_path / "s", record("a"))
+    code, _, told = mrdo("export", tmp_path / "s", "-o", tmp_path / target)
+    assert code != 0 and told.startswith("error: ") and said in told
 
 
 def test_merged_newest_wins_and_a_success_before_a_failure(tmp_path: Path) -> None:

@@ -255,8 +255,6 @@ def test_the_command_writes_table_and_pictures_and_repeats_nothing(tmp_path: Pat
         (["--metric", "psnrr"], "unknown metric 'psnrr'"),
         (["--codecs", "x999"], "unknown encoder 'x999'"),
         (["--qualities", "3,900", "--metric", "qp"], "quality 900 outside"),
-        (["--side", "400", "--metric", "qp"], "blocks of 400 in pictures of 352x288"),
-        (["--side", "2", "--metric", "qp"], "expected at least 4"),
         (["--labels", "nowhere", "--metric", "qp"], "nowhere"),
         (["--metric", "qp", "--together", "50"], "50 pictures drawn together"),
     ],
@@ -266,6 +264,13 @@ def test_what_cannot_be_studied_is_said_in_a_line(arguments: list[str], message:
     assert isinstance(result.exception, BridgeError), result.exception
     assert message in str(result.exception)
     assert not (tmp_path / "out" / "table.json").exists()
+
+
+@pytest.mark.parametrize(("side", "said"), [("0,32", "at least 1"), ("2", "at least 4"), ("400", "at most 288")])
+def test_sides_of_blocks_are_refused_before_a_network_is_opened(side: str, said: str, tmp_path: Path):
+    result = run(*CODED, "--side", side, "--model", "nowhere.onnx", "-o", str(tmp_path / "out"))
+    assert said in str(result.exception) + result.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_labels_are_refused_before_anything_is_coded(tmp_path: Path, driver: TaskModel):
