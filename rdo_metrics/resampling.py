@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,19 @@ from rdo_metrics.curve import RDCurve
 
 PointStats = tuple[NDArray[Any], NDArray[Any]]
 """One operating point: bits (F,), and the frames' additive statistics (F, …), e.g. confusion matrices (F, C, C)."""
-Aggregate = Callable[[NDArray[np.float64]], float]
-"""Statistics summed over frames (…) → metric."""
+
+
+@runtime_checkable
+class Aggregates(Protocol):
+    """Turns many sums of statistics into metrics at once; an ``AccuracyMetric`` is one."""
+
+    def each(self, totals: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Sums of N draws (N, …) → (N,) metrics, NaN where there is nothing to measure."""
+        ...
+
+
+Aggregate = Callable[[NDArray[np.float64]], float] | Aggregates
+"""Statistics summed over frames (…) → metric; raises MetricInputError where there is nothing to measure."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +181,17 @@ def _resampled(
     metrics = np.empty_like(rates)
     for j, (_, stats) in enumerate(arm):
         sums = (counts @ stats.reshape(len(stats), -1)).reshape(len(counts), *stats.shape[1:])
-        metrics[:, j] = [_value(aggregate, total) for total in sums]
+        metrics[:, j] = _values(aggregate, sums)
     return rates, metrics
 
 
-def _value(aggregate: Aggregate, total: NDArray[np.float64]) -> float:
+def _values(aggregate: Aggregate, totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    if isinstance(aggregate, Aggregates):
+        return aggregate.each(totals)
+    return np.array([_value(aggregate, total) for total in totals], dtype=np.float64)
+
+
+def _value(aggregate: Callable[[NDArray[np.float64]], float], total: NDArray[np.float64]) -> float:
     """The metric, or NaN (an undefined draw) where the drawn frames hold nothing to measure."""
     try:
         return aggregate(total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from encoder_bridge.errors import CurveError
 from rdo_metrics.accuracy import ACCURACY_METRICS
 from rdo_metrics.bootstrap import BDInterval, bootstrap_bd_rate
 from rdo_metrics.curve import Method
+from rdo_metrics.resampling import Aggregate
 from sweeps.records import RunRecord, unpack_confusion
 
 METHOD: Method = "pchip"
@@ -91,12 +92,12 @@ def draw_block(frames: int) -> int:
     return _VIDEO_BLOCK if frames >= 4 * _VIDEO_BLOCK else 1
 
 
-def aggregate_of(metric: str) -> Callable[[NDArray[np.float64]], float]:
+def aggregate_of(metric: str) -> Aggregate:
     """Turns the sum of ``points_of`` statistics over frames into agreement, miou_pseudo, miou_labels or psnr_y."""
     if metric == "psnr_y":
         # Sums of (MSE relative to the peak, 1): the ratio is the sequence's mean squared error.
         return lambda total: float(-10 * np.log10(max(total[0] / total[1], 1e-12)))
-    return ACCURACY_METRICS.get(_MEASURES[metric][0]).compute
+    return ACCURACY_METRICS.get(_MEASURES[metric][0])
 
 
 def points_of(records: Sequence[RunRecord], network: str, metric: str) -> Points:

@@ -7,6 +7,7 @@ import pytest
 
 from encoder_bridge.errors import ConfigError, MetricInputError
 from rdo_metrics.accuracy import ACCURACY_METRICS, agreement, confusion, iou, miou
+from rdo_metrics.bootstrap import bootstrap_bd_rate
 
 REFERENCE = np.array([[0, 0, 1], [1, 2, 255]], dtype=np.uint8)
 PREDICTION = np.array([[0, 1, 1], [1, 1, 0]], dtype=np.uint8)
@@ -73,6 +74,36 @@ def test_identical_labels_are_perfect_for_every_registered_metric():
         metric = ACCURACY_METRICS.get(name)
         assert metric.compute(conf) == (metric.high if metric.higher_better else metric.low)
         assert metric.low <= metric.compute(worse) < metric.high
+
+
+@pytest.mark.parametrize("name", list(ACCURACY_METRICS))
+def test_many_matrices_at_once_are_what_each_gives_alone(name):
+    drawn = np.random.default_rng(3)
+    confs = drawn.integers(0, 50, (40, 6, 6)) * (drawn.random((40, 6, 6)) < 0.4)
+    confs[:, 2] = 0  # a class that the reference lacks
+    confs[7] = 0
+    metric = ACCURACY_METRICS.get(name)
+    values = metric.each(confs)
+    assert np.isnan(values[7]) and np.isfinite(np.delete(values, 7)).all()
+    for conf, value in zip(np.delete(confs, 7, axis=0), np.delete(values, 7), strict=True):
+        assert value == pytest.approx(metric.compute(conf), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", list(ACCURACY_METRICS))
+def test_an_interval_is_the_same_by_one_matrix_and_by_many(name):
+    drawn = np.random.default_rng(5)
+    metric = ACCURACY_METRICS.get(name)
+    arms = []
+    for arm in range(2):
+        arms.append([])
+        for point in range(5):
+            hits = np.eye(4) * 100 * (1 + point) + drawn.integers(0, 40, (12, 4, 4))
+            arms[arm].append((drawn.integers(90, 110, 12) * 2.0**point * (1 + 0.2 * arm), hits))
+    alone, many = (
+        bootstrap_bd_rate(*arms, aggregate, method="pchip", n=60, min_overlap=0.1)
+        for aggregate in (metric.compute, metric)
+    )
+    assert many.interval == pytest.approx(alone.interval, rel=1e-9) and many.undefined == alone.undefined
 
 
 def test_refusals():
