@@ -13,7 +13,7 @@ from encoder_bridge.console import Reporter
 from encoder_bridge.errors import OutputError
 from encoder_bridge.frames import FrameSource
 from sweeps.records import now_iso
-from sweeps.report.datasets import DataSet, datasets, panels, point_data
+from sweeps.report.datasets import DataSet, curves_data, datasets, panels
 from sweeps.report.gallery import Gallery, GalleryOptions
 from sweeps.report.library import Library, drop_neutral, open_library
 from sweeps.report.more import more_tables
@@ -160,7 +160,7 @@ def _data(library: Library, sets: Sequence[DataSet], models: Mapping[str, str | 
                 "name": one.name,
                 "unit": one.unit,
                 "panels": panels(one),
-                "curves": [[point_data(one, run, models) for run in one.curves.get(s, [])] for s in series],
+                "curves": curves_data(one, series, models),
             }
             for one in sets
         ],

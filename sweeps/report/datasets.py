@@ -160,8 +160,18 @@ def value_of(record: RunRecord, network: str, metric: str) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def point_data(dataset: DataSet, run: Run, models: Mapping[str, str | None]) -> dict[str, Any]:
-    """JSON-ready numbers of one operating point, and the line that makes its stream."""
+def curves_data(
+    dataset: DataSet, series: Sequence[Series], models: Mapping[str, str | None]
+) -> list[list[dict[str, Any]]]:
+    """``point_data`` of every operating point of every series, a series without any among them."""
+    shown = panels(dataset)
+    return [[point_data(dataset, run, shown, models) for run in dataset.curves.get(s, [])] for s in series]
+
+
+def point_data(
+    dataset: DataSet, run: Run, shown: Sequence[Mapping[str, str]], models: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """JSON-ready numbers of one operating point, values as in ``shown``, and the line that makes its stream."""
     record = run.record
     rate = kbit_s(record) if dataset.unit == "kbit/s" else record.bpp
     driver = next(iter(record.scores), None)
@@ -174,6 +184,6 @@ def point_data(dataset: DataSet, run: Run, models: Mapping[str, str | None]) -> 
         "bits": record.bits,
         "encode_s": record.encode_s,
         "all_s": record.encode_s + record.map_s + record.first_pass_s,
-        "values": [value_of(record, p["network"], p["metric"]) for p in panels(dataset)],
+        "values": [value_of(record, p["network"], p["metric"]) for p in shown],
         "line": encode_line(run.config, name, model=None if driver is None else models.get(driver)),
     }
