@@ -26,7 +26,7 @@ _FOR_LANDING = 2
 Mask = NDArray[np.bool_]
 _HOPE = 0.02
 """Least probability to land on target for which a point is tried for what it might save."""
-_CREDIT = 0.9
+_CREDIT = 0.8
 """Share of the hull's slope by which accuracy counts as rate: below 1, so that of two on the hull the cheaper wins."""
 _SLOPES = (1.0, 3.0)
 """Octaves of rate that one unit of the accuracy's logit may cost: few probes can mislead about it."""
