@@ -11,7 +11,7 @@ from sweeps.target.probing import Prober
 from sweeps.target.search import Goal, Probe, Search
 from sweeps.target.shots import Shot
 
-_LAST = 3
+_LAST = 4
 """Probes of each shot that wait until the shots have agreed on a resolution."""
 
 
@@ -41,12 +41,14 @@ class Choice:
         best: the probe chosen.
         probes: everything tried, in order.
         outcome: "on target", "above" where nothing cheaper was on target, or "below" by at most the tolerance.
+        scale: resolution that all shots have agreed on; None where there was nothing to agree on.
     """
 
     shot: Shot
     best: Probe
     probes: Sequence[Probe]
     outcome: str
+    scale: float | None = None
 
 
 def choose(parts: Sequence[Part], goal: Goal) -> Iterator[Tried | list[Choice]]:
@@ -65,7 +67,8 @@ def choose(parts: Sequence[Part], goal: Goal) -> Iterator[Tried | list[Choice]]:
     first = replace(goal, max_probes=max(1, goal.max_probes - _LAST)) if several else goal
     for part, search in zip(parts, searches, strict=True):
         search.goal = first
-        yield from _exhaust(part, search, None)
+        if not several or goal.max_probes > 1:  # a single probe waits for the resolution
+            yield from _exhaust(part, search, None)
     if several:
         scale = common_scale(parts, searches)
         for part, search in zip(parts, searches, strict=True):
@@ -95,27 +98,31 @@ def judge(shot: Shot, search: Search, scale: float | None = None) -> Choice:
     best, goal = search.best(lambda point: scale in (None, point.scale)), search.goal
     assert best is not None
     if goal.on_target(best.accuracy):
-        return Choice(shot, best, list(search.probes), "on target")
+        return Choice(shot, best, list(search.probes), "on target", scale)
     if goal.reached(best.accuracy):
-        return Choice(shot, best, list(search.probes), "above")
+        return Choice(shot, best, list(search.probes), "above", scale)
     if best.accuracy >= goal.accuracy - goal.tolerance:
-        return Choice(shot, best, list(search.probes), "below")
-    raise CurveError(_unreached(shot, search, best))
+        return Choice(shot, best, list(search.probes), "below", scale)
+    raise CurveError(_unreached(shot, search, best, scale))
 
 
-def _unreached(shot: Shot, search: Search, best: Probe) -> str:
+def _unreached(shot: Shot, search: Search, best: Probe, scale: float | None) -> str:
     goal, point = search.goal, best.point
     where = f"scale {point.scale:g}, quality value {point.quality}, --rdo {point.rdo}"
-    finest = min(search.points, key=lambda p: (p.qp, -p.scale))
+    finest = min((p for p in search.points if scale in (None, p.scale)), key=lambda p: (p.qp, -p.scale))
     cause = (
         f"no finer setting is left: expected a target of at most {best.accuracy:.4f}"
         if any(p.point.qp == finest.qp and p.point.scale == finest.scale for p in search.probes)
-        else f"{len(search.probes)} probes were made: expected more with --max-probes, or a lower target"
+        else f"--max-probes {goal.max_probes} ended the search: expected more, or a lower target"
     )
     return (
         f"target accuracy {goal.accuracy:g} not reached in frames {shot.start}–{shot.start + shot.count - 1}: "
-        f"{best.accuracy:.4f} ({search.metric}) at {where} is the best of what was tried, and {cause}"
+        f"{best.accuracy:.4f} ({search.metric}) at {where} is the best of what was tried{_agreed(scale)}, and {cause}"
     )
+
+
+def _agreed(scale: float | None) -> str:
+    return "" if scale is None else " at the one resolution of all shots"
 
 
 def _exhaust(part: Part, search: Search, allowed: Callable[[Point], bool] | None) -> Iterator[Tried]:

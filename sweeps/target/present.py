@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _OUTCOMES = {
     "on target": "",
-    "above": "; nothing cheaper that was tried keeps the target",
-    "below": "; below by less than the tolerance, since nothing tried comes nearer",
+    "above": "; nothing cheaper that was tried{there} keeps the target",
+    "below": "; below by less than the tolerance, since nothing tried{there} comes nearer",
 }
 
 
@@ -64,4 +64,5 @@ def choice_line(choice: Choice, space: Space, goal: Goal, several: bool) -> str:
     config, last = space.config(choice.best.point), choice.shot.start + choice.shot.count - 1
     where = f"frames {choice.shot.start}–{last}: " if several else ""
     what = f"{arm_name(config)}, {rate_point(vars(config))}"
-    return f"{where}{what}: {choice.best.accuracy:.4f} for a target of {goal.accuracy:g}{_OUTCOMES[choice.outcome]}"
+    outcome = _OUTCOMES[choice.outcome].format(there="" if choice.scale is None else " at this resolution")
+    return f"{where}{what}: {choice.best.accuracy:.4f} for a target of {goal.accuracy:g}{outcome}"

@@ -28,6 +28,10 @@ _HOPE = 0.02
 """Least probability to land on target for which a point is tried for what it might save."""
 _CREDIT = 0.8
 """Share of the hull's slope by which accuracy counts as rate: below 1, so that of two on the hull the cheaper wins."""
+_MOST_CREDIT = 0.2
+"""Octaves of rate that accuracy above the target is worth at most: nobody asked for more of it."""
+_SURE = 0.9
+"""Probability to reach the target at which the last probe is taken to reach it."""
 _SLOPES = (1.0, 3.0)
 """Octaves of rate that one unit of the accuracy's logit may cost: few probes can mislead about it."""
 _CELLS = 16
@@ -142,7 +146,9 @@ class Search:
         if hit[mask].max() < _HOPE:
             return self._nearest(mask, best)
         if not reached and len(self.probes) >= self.goal.max_probes - _FOR_LANDING:
-            return self.points[int(np.argmax(np.where(mask, hit, -1.0)))]
+            near = best is not None and best.accuracy >= self.goal.accuracy - self.goal.tolerance
+            last = len(self.probes) == self.goal.max_probes - 1
+            return self._surest(mask) if last and not near else self.points[int(np.argmax(np.where(mask, hit, -1.0)))]
         index = int(np.argmax(np.where(mask, gain, -1.0)))
         worth = not reached or gain[index] > -math.log2(1 - self.goal.worth)
         return self.points[index] if worth else None
@@ -164,10 +170,10 @@ class Search:
         return max(front, key=lambda p: (p.accuracy, -p.bpp), default=None)
 
     def predicted_rate(self, allowed: Callable[[Point], bool]) -> float:
-        """Bits per pixel that the target is expected to cost among ``allowed`` points; infinite where none reaches."""
+        """Bits per sample that the target is expected to cost among ``allowed`` points; infinite where none reaches."""
         accuracy, _ = self._posterior(self._accuracy, "accuracy")
         rate, _ = self._posterior(self._rate, "bpp")
-        return float(2 ** _least(rate, self._allowed(allowed) & (accuracy >= float(logit(self.goal.accuracy)))))
+        return float(2 ** _least(rate, self._allowed(allowed) & (accuracy >= float(logit(self.goal.floor)))))
 
     def _posterior(self, surface: Surface, quantity: str) -> tuple[FloatArray, FloatArray]:
         tried = [self._place[p.point] for p in self.probes]
@@ -195,7 +201,7 @@ class Search:
 
     def _credit(self, accuracy: float | FloatArray, slope: float) -> FloatArray:
         """Octaves of rate that an accuracy is worth, over the target's."""
-        return np.asarray(_CREDIT * slope * (logit(accuracy) - logit(self.goal.accuracy)))
+        return np.minimum(_CREDIT * slope * (logit(accuracy) - logit(self.goal.accuracy)), _MOST_CREDIT)
 
     def _slope(self) -> float:
         """Octaves of rate per unit of the accuracy's logit, along the cheapest points around the target."""
@@ -204,7 +210,7 @@ class Search:
         low, high = (float(logit(self.goal.accuracy + step)) for step in (-self.goal.tolerance, self.goal.tolerance))
         rise = _least(rate, accuracy >= high) - _least(rate, accuracy >= low)
         known = math.isfinite(rise) and high > low
-        return float(np.clip(rise / (high - low), *_SLOPES)) if known else _SLOPES[1]
+        return float(np.clip(rise / (high - low), *_SLOPES)) if known else _SLOPES[0]
 
     def _nearest(self, mask: Mask, best: Probe | None) -> Point | None:
         """The point believed nearest to the target; None where none promises to be nearer than ``best``.
@@ -221,6 +227,15 @@ class Search:
         middle = float(logit((self.goal.floor + self.goal.ceiling) / 2))
         nearest = int(np.argmin(np.where(mask, np.abs(accuracy - middle), np.inf)))
         return self.points[nearest] if mask.any() else None
+
+    def _surest(self, mask: Mask) -> Point:
+        """The cheapest point that is all but sure to reach the target, else the likeliest to."""
+        accuracy, doubt = self._posterior(self._accuracy, "accuracy")
+        rate, _ = self._posterior(self._rate, "bpp")
+        chance = ndtr((accuracy - float(logit(self.goal.floor))) / doubt)
+        sure = mask & (chance >= _SURE)
+        cost = np.where(sure, rate, np.inf) if sure.any() else np.where(mask, -chance, np.inf)
+        return self.points[int(np.argmin(cost))]
 
     def _finest(self) -> Mask:
         finest = min((p.qp, -p.scale) for p in self.points)
