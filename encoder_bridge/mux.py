@@ -20,7 +20,7 @@ from encoder_bridge.av_input import open_video
 from encoder_bridge.decode import coding_order
 from encoder_bridge.errors import DecodeError, OutputError
 from encoder_bridge.frames import MATRIX_CODES, VideoFormat
-from encoder_bridge.parameter_sets import START_CODE, fit_one_entry, parameter_sets
+from encoder_bridge.parameter_sets import START_CODE, ParameterSets, parameter_sets
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 BARE = {
@@ -38,8 +38,8 @@ BARE = {
     ".j2k": "jpeg2000",
     ".j2c": "jpeg2000",
 }
-_HVC1 = "hvc1"
-"""MP4 sample entry of HEVC that is played everywhere; libav's own choice (hev1) is not."""
+_ENTRIES = {"h264": ("avc1", "avc3"), "hevc": ("hvc1", "hev1"), "vvc": ("vvc1", "vvi1")}
+"""MP4 sample entries: with all parameter sets in them, which is played everywhere, and with others at the pictures."""
 RANGE_CODES = {"limited": 1, "full": 2}
 """libav\'s numbers of ``VideoFormat.range``."""
 _MAX_TIMESCALE = 1 << 31
@@ -138,8 +138,8 @@ def _copy(
     copied.time_base = base
     _refuse_lost_shape(stream, target, fmt)
     _tag(copied, fmt)
-    if stream.codec_context.name == "hevc" and target.format.name in ("mp4", "mov"):
-        _collect_sets(copied, Path(source.name))
+    if stream.codec_context.name in _ENTRIES and target.format.name in ("mp4", "mov"):
+        _enter_sets(copied, parameter_sets(Path(source.name), stream.codec_context.name))
     number = 0
     for packet in source.demux(stream):
         if packet.size == 0:
@@ -160,15 +160,15 @@ def _tag(stream: VideoStream, fmt: VideoFormat) -> None:
     context.framerate = fmt.fps
 
 
-def _collect_sets(copied: VideoStream, elementary: Path) -> None:
-    """Parameter sets of all pictures into the sample entry; where that cannot be, libav leaves them at the pictures.
+def _enter_sets(copied: VideoStream, sets: ParameterSets) -> None:
+    """The sample entry that says where the parameter sets are; joined shots have others than the first picture's.
 
-    For hvc1 libav drops those at the pictures and keeps what the stream begins with. Joined shots have others too.
+    For hvc1 libav drops what stands at the pictures and keeps what the stream begins with.
     """
-    sets = parameter_sets(elementary)
-    if fit_one_entry(sets):
-        copied.codec_context.extradata = b"".join(START_CODE + unit for unit in sets)
-        copied.codec_tag = _HVC1
+    apart, along = _ENTRIES[sets.codec]
+    if not sets.constant and sets.compatible:
+        copied.codec_context.extradata = b"".join(START_CODE + unit for unit in sets.all)
+    copied.codec_tag = apart if sets.constant or sets.compatible else along
 
 
 def _refuse_lost_shape(stream: VideoStream, target: OutputContainer, fmt: VideoFormat) -> None:

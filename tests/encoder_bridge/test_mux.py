@@ -106,6 +106,36 @@ def test_joined_streams_keep_all_their_parameter_sets(
         assert suffix == "mkv" or container.streams.video[0].codec_tag == entry
 
 
+@pytest.mark.parametrize(("qps", "entry"), [((20, 20), "avc1"), ((20, 40), "avc3")])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_joined_avc_says_where_its_parameter_sets_are(
+    suffix: str, qps: tuple[int, int], entry: str, write_coded: Writer, tmp_path: Path
+) -> None:
+    parts = [write_coded("part.264", FORMAT, pts=TIMES, options={"qp": str(qp)}).read_bytes() for qp in qps]
+    joined, output = tmp_path / "joined.264", tmp_path / f"out.{suffix}"
+    joined.write_bytes(b"".join(parts))
+    mux(joined, output, FORMAT, [Fraction(i, 30) for i in range(2 * COUNT)])
+    assert _same_samples(joined, output) and len(list(decode_stream(output))) == 2 * COUNT
+    with av.open(str(output)) as container:
+        assert suffix == "mkv" or container.streams.video[0].codec_tag == entry
+
+
+@pytest.mark.parametrize(
+    ("encoders", "entry"), [(("vvenc-1.14.0", "vvenc-1.14.0"), "vvc1"), (("vvenc-1.14.0", "vtm-23.13"), "vvi1")]
+)
+def test_joined_vvc_says_where_its_parameter_sets_are(
+    encoders: tuple[str, str], entry: str, repo_root: Path, tmp_path: Path
+) -> None:
+    parts = [min((repo_root / "sweeps" / "anchors" / f"{name}-intra").iterdir()) for name in encoders]
+    joined, output = tmp_path / "joined.266", tmp_path / "out.mp4"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    count = len(list(decode_stream(joined)))
+    mux(joined, output, open_source(joined).format, [Fraction(i, 30) for i in range(count)])
+    assert _same_samples(joined, output)
+    with av.open(str(output)) as container:
+        assert container.streams.video[0].codec_tag == entry
+
+
 def test_bare_output_is_a_copy(write_coded: Writer, tmp_path: Path) -> None:
     stream = _hevc(write_coded)
     mux(stream, tmp_path / "out.h265", FORMAT, TIMES)
