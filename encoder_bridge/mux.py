@@ -40,15 +40,22 @@ BARE = {
 }
 _ENTRIES = {"h264": ("avc1", "avc3"), "hevc": ("hvc1", "hev1"), "vvc": ("vvc1", "vvi1")}
 """MP4 sample entries: with all parameter sets in them, which is played everywhere, and with others at the pictures."""
+_SHAPELESS = ("mjpeg", "jpeg2000")
+"""Streams of ours that say nothing of the sample aspect ratio."""
 RANGE_CODES = {"limited": 1, "full": 2}
 """libav\'s numbers of ``VideoFormat.range``."""
 _MAX_TIMESCALE = 1 << 31
 _FALLBACK_TIMESCALE = 1_000_000
 
 
-def check_output(output: Path, codec: str) -> None:
-    """OutputError unless ``mux`` could write a stream of ``codec`` to ``output``; call it before a long encode."""
+def check_output(output: Path, codec: str, sar: Fraction = Fraction(1)) -> None:
+    """OutputError unless ``mux`` could write a stream of ``codec`` to ``output``; call it before a long encode.
+
+    ``sar`` is the video's sample aspect ratio, which not every pair of standard and container can hold.
+    """
     suffix = output.suffix.lower()
+    if codec in _SHAPELESS and CONTAINERS.get(suffix) == "matroska":
+        _refuse_lost_shape(Fraction(1), sar)
     if suffix not in CONTAINERS and BARE.get(suffix) != codec:
         known = [*CONTAINERS, *(name for name, kind in BARE.items() if kind == codec)]
         raise OutputError(f"{output}: unknown kind {suffix!r} for {codec}; expected {', '.join(known)}")
@@ -136,7 +143,8 @@ def _copy(
     copied = target.add_stream_from_template(stream, opaque=True)
     base = Fraction(1, times.scale)
     copied.time_base = base
-    _refuse_lost_shape(stream, target, fmt)
+    if target.format.name == "matroska":
+        _refuse_lost_shape(stream.sample_aspect_ratio or Fraction(1), fmt.sar)
     _tag(copied, fmt)
     if stream.codec_context.name in _ENTRIES and target.format.name in ("mp4", "mov"):
         _enter_sets(copied, parameter_sets(Path(source.name), stream.codec_context.name))
@@ -171,8 +179,7 @@ def _enter_sets(copied: VideoStream, sets: ParameterSets) -> None:
     copied.codec_tag = apart if sets.constant or sets.compatible else along
 
 
-def _refuse_lost_shape(stream: VideoStream, target: OutputContainer, fmt: VideoFormat) -> None:
+def _refuse_lost_shape(stated: Fraction, wanted: Fraction) -> None:
     """libav's Matroska writer takes the sample aspect ratio from the stream alone."""
-    stated = stream.sample_aspect_ratio or Fraction(1)
-    if target.format.name == "matroska" and stated != fmt.sar:
-        raise OutputError(f"Matroska cannot keep sample aspect ratio {fmt.sar} (the stream says {stated}); use .mp4")
+    if stated != wanted:
+        raise OutputError(f"Matroska cannot keep sample aspect ratio {wanted} (the stream says {stated}); use .mp4")

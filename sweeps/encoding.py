@@ -23,7 +23,7 @@ def encode_file(
         ConfigError, OutputError: before any work, where it could not be done.
         Also what the encoder, the map, the judge and the container raise.
     """
-    check_output(output, ENCODERS.get(config.codec).codec)
+    check_output(output, ENCODERS.get(config.codec).codec, source.format.sar)
     coder.check(source, config)
     encoded = coder.encode(source, config, on_frame)
     mux(encoded.stream.path, output, coder.coded_format(source, config), source.pts)

@@ -75,7 +75,7 @@ def encode(options: Options) -> None:
     with session.scratch(options) as folder:
         source = session.Once(session.open_input(options, say))
         config = coding_config(options, source.format)
-        check_output(output, ENCODERS.get(config.codec).codec)
+        check_output(output, ENCODERS.get(config.codec).codec, source.format.sar)
         say.note(session.describe_input(source, options["input"]))
         session.note_padding(source.format, config, say)
         inspected = session.inspection_folder(options, config)

@@ -25,17 +25,25 @@ def tidied(setup: Setup, store: ResultStore) -> Iterator[None]:
     """
     folder = Path(setup.folder)
     tidy(folder)
-    before = {path.name for path in folder.iterdir()}
     if setup.workdir is not None:
         Path(setup.workdir).mkdir(parents=True, exist_ok=True)
+    try:
+        with undone(store):
+            yield
+    finally:
+        tidy(folder)
+
+
+@contextlib.contextmanager
+def undone(store: ResultStore) -> Iterator[None]:
+    """An error before ``store`` has its first record takes along what was made in its folder meanwhile."""
+    before = {path.name for path in store.folder.iterdir()}
     try:
         yield
     except Exception:
         if not store.path.exists():
-            _undo(folder, before)
+            _undo(store.folder, before)
         raise
-    finally:
-        tidy(folder)
 
 
 def _undo(folder: Path, before: Container[str]) -> None:

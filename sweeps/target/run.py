@@ -16,8 +16,9 @@ from encoder_bridge.mux import check_output, mux
 from encoder_bridge.transform import resize_source
 from sweeps import session
 from sweeps.coding import Coder
+from sweeps.driving.tidying import tidy, undone
 from sweeps.options import Options, run_opts
-from sweeps.store import ResultStore
+from sweeps.store import DEFAULT_NAME, ResultStore
 from sweeps.target.choose import Choice, Part, Tried, choose
 from sweeps.target.joining import can_join, join
 from sweeps.target.options import goal_of, space_of
@@ -65,11 +66,12 @@ def encode_to_target(options: Options, say: Reporter) -> None:
     source = session.open_input(options, say)
     space = _codable(space_of(options, source.format), source, say)
     job = _Job(options, say, source, session.Once(source), space, goal)
-    check_output(output, ENCODERS.get(job.configs[0].codec).codec)
+    check_output(output, ENCODERS.get(job.configs[0].codec).codec, source.format.sar)
     say.note(session.describe_input(source, options["input"]))
     shots = _shots(job)
     folder = _probes_folder(options, output)
-    with ResultStore(folder) as store:
+    with ResultStore(folder / DEFAULT_NAME) as store, undone(store):
+        tidy(folder)
         parts = _parts(job, shots, store, folder)
         choices = _search(job, parts)
         result = _write(job, parts, choices, output)
@@ -104,10 +106,8 @@ def _codable(space: Space, source: FrameSource, say: Reporter) -> Space:
 
 def _probes_folder(options: Options, output: Path) -> Path:
     folder = Path(options["probes"] or f"{output}.probes")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"--probes {folder}: {error.strerror}; give a writable folder") from error
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"--probes {folder}: not a folder; give a writable folder")
     return folder
 
 

@@ -75,6 +75,24 @@ def test_a_target_is_met_shot_by_shot_and_kept(clip: Path, tmp_path: Path, x265_
     assert [path.stat().st_mtime_ns for path in streams] == stamps
 
 
+def test_what_a_killed_search_left_is_cleared_and_a_search_that_cannot_begin_leaves_nothing(
+    clip: Path, tmp_path: Path, x265_hooked: BuildInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MRDO_VTM", raising=False)
+    out, probes = tmp_path / "out.mp4", tmp_path / "out.mp4.probes"
+    search = ("encode", clip, "-o", out, "--preset", "ultrafast", "--no-shots", "--frames", 2, "--threads", 1)
+    search = (*search, "--target-accuracy", TARGET, "--max-probes", 3, "--scale", 1)
+    for impossible in (("--model", tmp_path / "none.onnx"), ("--codec", "vtm", "--rdo", "psnr", "--preset", "ctc")):
+        mrdo(*search, *impossible, code=1)
+        assert not any(tmp_path.iterdir()), impossible
+    (probes / "streams").mkdir(parents=True)
+    left, own = probes / "streams" / ".ab.hevc.0123456789ab.part.hevc", probes / "notes.txt"
+    for path in (left, own):
+        path.write_bytes(b"x")
+    mrdo(*search, "--rdo", "psnr")
+    assert out.exists() and own.exists() and not left.exists()
+
+
 def test_out_of_reach_says_what_would_be_reached(clip: Path, tmp_path: Path, x265_hooked: BuildInfo) -> None:
     out = tmp_path / "out.mp4"
     args = ("--preset", "ultrafast", "--scale", 0.5, "--rdo", "psnr", "--no-shots", "--frames", 4, "--threads", 1)

@@ -178,6 +178,15 @@ def test_anamorphic_matroska_is_refused_where_it_would_be_lost(write_coded: Writ
     assert open_source(tmp_path / "out.mkv").format.sar == Fraction(4, 3)
 
 
+@pytest.mark.parametrize("codec", ["mjpeg", "jpeg2000"])
+def test_a_shape_that_would_be_lost_is_refused_before_the_encode(codec: str, tmp_path: Path) -> None:
+    check_output(tmp_path / "out.mp4", codec, Fraction(4, 3))
+    check_output(tmp_path / "out.mkv", codec)
+    check_output(tmp_path / "out.mkv", "hevc", Fraction(4, 3))
+    with pytest.raises(OutputError, match="cannot keep sample aspect ratio 4/3"):
+        check_output(tmp_path / "out.mkv", codec, Fraction(4, 3))
+
+
 def test_wrong_time_stamps(write_coded: Writer, tmp_path: Path) -> None:
     stream = _hevc(write_coded)
     with pytest.raises(DecodeError, match="16 pictures for 15 time stamps"):
