@@ -6,6 +6,7 @@ A weight w is the worth of a unit of squared error in a block. An encoder realis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,9 +70,9 @@ def shrink_weights(weights: NDArray[Any], tau: float = DEFAULT_TAU, percentile: 
 
     Raises MetricInputError on negative, infinite or NaN weights.
     """
-    w = _checked(weights)
     if tau < 0 or not 0 < percentile <= 100:
         raise MetricInputError(f"tau {tau:g}, percentile {percentile:g}; expected tau ≥ 0 and 0 < percentile ≤ 100")
+    w = _in_range(_checked(weights, np.float64))
     clipped = np.minimum(w, np.percentile(w, percentile))
     if not clipped.any():
         # Fewer positive blocks than the percentile keeps: clipping would throw away all that is known.
@@ -245,8 +246,13 @@ def _unless(values: Weights | None, neutral: float) -> Weights | None:
     return None if values is None or bool(np.all(values == neutral)) else values
 
 
-def _checked(weights: NDArray[Any]) -> NDArray[np.float32]:
-    w = np.asarray(weights, dtype=np.float32)
+def _in_range(w: NDArray[Any]) -> NDArray[np.float32]:
+    """Scaled by a power of two to below 1, which changes no digit: the tiniest values have few in float32, or none."""
+    return np.asarray(np.ldexp(w, -math.frexp(float(w.max()))[1]), dtype=np.float32)
+
+
+def _checked(weights: NDArray[Any], dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
+    w = np.asarray(weights, dtype=dtype)
     if w.ndim != 2 or not w.size:
         raise MetricInputError(f"weights of shape {w.shape}; expected (h, w), not empty")
     if not np.isfinite(w).all() or w.min() < 0:

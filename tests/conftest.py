@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from encoder_bridge import toolchain
 from encoder_bridge.encoder import BuildInfo
 from encoder_bridge.errors import ToolNotFoundError
 
 _ROOT = Path(__file__).resolve().parents[1]
+# The same examples every time; `pytest --hypothesis-profile explore` looks for new ones.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

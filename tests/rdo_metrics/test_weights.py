@@ -87,6 +87,17 @@ def test_shrunk_weights_have_mean_1_stay_positive_and_forget_scale(raw, tau, sca
     assert shrink_weights(raw.astype(np.float64) * scale, tau) == pytest.approx(shrunk, rel=1e-3)
 
 
+@pytest.mark.parametrize("top", [3e-42, 1e-300, 1e300])
+def test_weights_of_any_size_have_mean_1(top):
+    raw = np.zeros((4, 5))
+    raw[0, :2] = top, top / 2
+    expected = shrink_weights(raw / top, 0.5)
+    assert expected.mean() == pytest.approx(1, rel=1e-6) and expected[0, 0] > expected[0, 1] > expected[1, 1]
+    assert shrink_weights(raw, 0.5) == pytest.approx(expected, rel=1e-6)
+    if 1e-45 < top < 1e38:
+        assert shrink_weights(raw.astype(np.float32), 0.5).mean() == pytest.approx(1, rel=1e-6)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
 def test_bad_weights_are_named(bad):
     w = np.ones((3, 3))
