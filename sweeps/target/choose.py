@@ -93,7 +93,8 @@ def judge(shot: Shot, search: Search, scale: float | None = None) -> Choice:
     """The probe taken of a finished search; with ``scale`` only those at this resolution count.
 
     Raises:
-        CurveError: nothing tried comes within the tolerance of the target, or above it.
+        CurveError: nothing tried comes within the tolerance of the target, or above it; with a shortfall of 0, nothing
+            tried reaches it.
     """
     best, goal = search.best(lambda point: scale in (None, point.scale)), search.goal
     assert best is not None
@@ -101,7 +102,7 @@ def judge(shot: Shot, search: Search, scale: float | None = None) -> Choice:
         return Choice(shot, best, list(search.probes), "on target", scale)
     if goal.reached(best.accuracy):
         return Choice(shot, best, list(search.probes), "above", scale)
-    if best.accuracy >= goal.accuracy - goal.tolerance:
+    if best.accuracy >= goal.accuracy - goal.tolerance and goal.shortfall != 0:
         return Choice(shot, best, list(search.probes), "below", scale)
     raise CurveError(_unreached(shot, search, best, scale))
 

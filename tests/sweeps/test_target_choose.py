@@ -78,6 +78,15 @@ def test_a_target_near_one_is_not_answered_with_the_finest_quality(target: float
     assert choice.best.bpp <= 1.3 * min(probe.bpp for probe in everything if probe.accuracy >= target)
 
 
+def test_with_no_shortfall_nothing_below_the_target_is_taken() -> None:
+    shot = Known(3.0, 1.0, -1.0, scales=(1.0,))
+    most = max(shot.measure(point).accuracy for point in shot.search(Goal(0.9)).points)
+    (choice,), _ = run([shot], Goal(most + 0.002, shortfall=0.001))
+    assert choice.outcome == "below"
+    with pytest.raises(CurveError, match="no finer setting is left"):
+        run([shot], Goal(most + 0.002, shortfall=0.0))
+
+
 def test_what_is_wanted_of_one_probe_of_several_shots_is_told_apart_from_a_fault() -> None:
     with pytest.raises(CurveError, match="--max-probes 1 ended the search"):
         run([Known(2.0, 2.0, -1.0), Known(2.0, 0.4, -1.0)], Goal(0.97, max_probes=1))
