@@ -91,9 +91,9 @@ def cut(path: str, clips: int, length: int, step: int, drives: bool = False) -> 
     """``clips`` clips of ``length`` frames, evenly spread: each ``step`` from the last, or all made of one still."""
     source = open_source(path)
     total = source.frame_count or 0
-    span = 0 if drives else (length - 1) * step
-    starts = [round(i * (total - span - 1) / max(1, clips - 1)) for i in range(clips)]
-    wanted = {start: [start + i * step for i in range(1 if drives else length)] for start in starts}
+    taken = 1 if drives else length
+    starts = [round(i * (total - (taken - 1) * step - 1) / max(1, clips - 1)) for i in range(clips)]
+    wanted = {start: [start + i * step for i in range(taken)] for start in starts}
     needed = set(itertools.chain(*wanted.values()))
     frames = {frame.index: frame for frame in source if frame.index in needed}
     if drives:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 from encoder_bridge.av_input import open_video
 
 START_CODE = b"\0\0\0\1"
-_UNIT = re.compile(b"\0\0\1")
+_PREFIX = b"\0\0\1"
 
 
 @dataclass(frozen=True)
@@ -87,14 +85,16 @@ def parameter_sets(path: Path, codec: str) -> ParameterSets:
 
 
 def _before_slices(packet: bytes, syntax: _Syntax) -> Iterator[bytes]:
-    """The parameter sets that stand before the first slice of an access unit."""
-    starts = (match.end() for match in _UNIT.finditer(packet))
-    for start, after in itertools.pairwise(itertools.chain(starts, [len(packet) + 3])):
-        unit = packet[start : after - 3].rstrip(b"\0")
-        if len(unit) < 2 or syntax.kind(unit) in syntax.slices:
+    """The parameter sets that stand before the first slice of an access unit; the slices are not looked through."""
+    found = packet.find(_PREFIX)
+    while found >= 0:
+        start = found + len(_PREFIX)
+        header = packet[start : start + 2]
+        if len(header) < 2 or syntax.kind(header) in syntax.slices:
             return
-        if syntax.kind(unit) in syntax.sets:
-            yield unit
+        found = packet.find(_PREFIX, start)
+        if syntax.kind(header) in syntax.sets:
+            yield packet[start : found if found >= 0 else None].rstrip(b"\0")
 
 
 def _pps_id(unit: bytes) -> int:

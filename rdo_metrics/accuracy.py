@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,19 @@ class AccuracyMetric:
         """(N,) float64 values of N summed confusion matrices, (N, C, C); NaN where there is nothing to measure."""
         if self.many is not None:
             return self.many(confs)
-        return np.array([self._value(conf) for conf in confs], dtype=np.float64)
+        return one_by_one(self.compute, confs)
 
-    def _value(self, conf: NDArray[Any]) -> float:
+
+def one_by_one(compute: Callable[[NDArray[Any]], float], totals: NDArray[Any]) -> NDArray[np.float64]:
+    """(N,) float64 values of N sums of statistics (N, …); NaN where ``compute`` raises MetricInputError."""
+
+    def value(total: NDArray[Any]) -> float:
         try:
-            return self.compute(conf)
+            return compute(total)
         except MetricInputError:
             return math.nan
+
+    return np.array([value(total) for total in totals], dtype=np.float64)
 
 
 ACCURACY_METRICS: Registry[AccuracyMetric] = Registry("accuracy_metric")
@@ -135,14 +142,6 @@ def _ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0))
 
 
-def _miou_common(conf: NDArray[Any]) -> float:
-    return miou(conf, _COMMON_SHARE)
-
-
-def _mious_common(confs: NDArray[Any]) -> NDArray[np.float64]:
-    return _mious(confs, _COMMON_SHARE)
-
-
 def _miou_either(conf: NDArray[Any]) -> float:
     found = iou(conf)
     if np.isnan(found).all():
@@ -158,7 +157,12 @@ ACCURACY_METRICS.register("miou")(
 )
 ACCURACY_METRICS.register("miou_common")(
     AccuracyMetric(
-        _miou_common, True, 0.0, 1.0, "mean IoU over classes with at least 0.2 % of the reference", _mious_common
+        partial(miou, min_share=_COMMON_SHARE),
+        True,
+        0.0,
+        1.0,
+        "mean IoU over classes with at least 0.2 % of the reference",
+        partial(_mious, min_share=_COMMON_SHARE),
     )
 )
 ACCURACY_METRICS.register("miou_either")(

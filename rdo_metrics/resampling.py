@@ -7,7 +7,6 @@ compared on the same pictures.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -15,7 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder_bridge.errors import CurveError, MetricInputError
+from encoder_bridge.errors import CurveError
+from rdo_metrics.accuracy import one_by_one
 from rdo_metrics.curve import RDCurve
 
 PointStats = tuple[NDArray[Any], NDArray[Any]]
@@ -186,17 +186,10 @@ def _resampled(
 
 
 def _values(aggregate: Aggregate, totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The metric of each draw, NaN (an undefined draw) where the drawn frames hold nothing to measure."""
     if isinstance(aggregate, Aggregates):
         return aggregate.each(totals)
-    return np.array([_value(aggregate, total) for total in totals], dtype=np.float64)
-
-
-def _value(aggregate: Callable[[NDArray[np.float64]], float], total: NDArray[np.float64]) -> float:
-    """The metric, or NaN (an undefined draw) where the drawn frames hold nothing to measure."""
-    try:
-        return aggregate(total)
-    except MetricInputError:
-        return math.nan
+    return one_by_one(aggregate, totals)
 
 
 def _try_curve(rates: Any, metrics: Any, higher_better: bool, label: str) -> RDCurve | None:

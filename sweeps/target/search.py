@@ -252,12 +252,8 @@ class Search:
 
 def _beats(one: Probe, other: Probe) -> bool:
     """Whether a probe is at least as good in rate and accuracy, and better in one."""
-    return (
-        one.bpp <= other.bpp
-        and one.accuracy >= other.accuracy
-        and one != other
-        and (one.bpp < other.bpp or one.accuracy > other.accuracy)
-    )
+    as_good = one.bpp <= other.bpp and one.accuracy >= other.accuracy
+    return as_good and (one.bpp < other.bpp or one.accuracy > other.accuracy)
 
 
 def _least(rate: FloatArray, where: Mask) -> float:
