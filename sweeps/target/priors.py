@@ -73,8 +73,8 @@ PRIOR = Prior(
 )
 """Means from a few training frames of CamVid (x265 slow, all-intra, the embedded network), as
 ``benchmarks/target_accuracy.py prior`` fits them; the spreads are wider than among those frames, for other videos,
-networks and codecs, and were fitted to the same frames, to drives made of them (``--drives``) and to made-up surfaces,
-not to the clips of the benchmark."""
+networks and codecs, and were fitted to the same frames, to drives made of them (like those of ``--drives``) and to
+made-up surfaces, not to the clips of the benchmark."""
 
 _JPEG = replace(
     PRIOR,
