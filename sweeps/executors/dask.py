@@ -75,6 +75,7 @@ class DaskExecutor:
         self._unfinished, self._seen = begun, time.monotonic()
         try:
             while True:
+                self._look_after_scheduler()
                 self._fill(source, begun, finished)
                 if not begun:
                     return
@@ -175,11 +176,26 @@ class DaskExecutor:
             future.add_done_callback(finished.put)
 
     def _next(self, finished: Queue[Any]) -> Any:
-        """The next future that is done. ToolNotFoundError where our own workers have died and do not come back."""
+        """The next future that is done. ToolNotFoundError where scheduler or own workers died and do not come back."""
         while True:
+            self._look_after_scheduler()
             self._look_after_workers()
             with contextlib.suppress(Empty):
                 return finished.get(timeout=_WATCH_S)
+
+    def _look_after_scheduler(self) -> None:
+        """ToolNotFoundError where the connection is or was lost, for all futures went with it.
+
+        The client forgets them in a thread of its own, and one that is made meanwhile without ever telling.
+        """
+        known = self._client.futures
+        forgotten = any(future.key not in known and not future.done() for future in self._unfinished)
+        if forgotten or self._client.status != "running":
+            raise self._gone()
+
+    def _gone(self) -> ToolNotFoundError:
+        where = self._options.scheduler or ""
+        return ToolNotFoundError(f"the Dask scheduler {where} is gone; what is finished is kept: start again")
 
     def _look_after_workers(self) -> None:
         """Now and then put new workers in the place of those of our own that are gone for good."""
@@ -218,9 +234,7 @@ class DaskExecutor:
             return self._killed(item, error, begun, finished)
         except Exception as error:
             if future.cancelled():
-                raise ToolNotFoundError(
-                    f"the Dask scheduler {self._options.scheduler or ''} is gone; what is finished is kept: start again"
-                ) from error
+                raise self._gone() from error
             return Outcome(key, None, error_of(error), item.attempts)
         value, failed = pickle.loads(answer.data)
         return Outcome(key, value, failed, item.attempts, answer.where)
@@ -238,7 +252,7 @@ class DaskExecutor:
     def _cancel(self) -> None:
         """Forget what has not begun and interrupt what has, so that encoders and temporary files go."""
         futures, self._unfinished = list(self._unfinished), {}
-        if not futures:
+        if not futures or self._client.status != "running":
             return
         with contextlib.suppress(Exception):
             self._client.cancel(futures, force=True)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -96,7 +97,9 @@ def sleeping(name: str) -> bool:
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_goes_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noticed", ["by a future", "by the client", "by no one"])
+def test_a_scheduler_that_goes_away(tmp_path: Path, noticed: str) -> None:
+    """However its end meets what the client is doing: its thread may also forget futures without a word."""
     address = f"tcp://127.0.0.1:{free_port()}"
     alone = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
     with (
@@ -106,9 +109,17 @@ def test_a_scheduler_that_goes_away(tmp_path: Path) -> None:
     ):
         run = executor.run(Task(str(n), time.sleep, (0.1 if n < 2 else 60,)) for n in range(4))
         next(run)
-        process.kill()
+        client = executor._client  # type: ignore[attr-defined]
+        if noticed == "by no one":
+            threading.Timer(2.0, client.futures.clear).start()
+        else:
+            process.kill()
+        while noticed == "by the client" and client.status == "running":
+            time.sleep(0.01)
+        began = time.monotonic()
         with pytest.raises(ToolNotFoundError, match="is gone"):
             list(run)
+        assert time.monotonic() - began < 20  # the client itself gives up after 30 s
 
 
 def test_a_scheduler_that_does_not_answer() -> None:
