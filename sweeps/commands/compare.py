@@ -62,6 +62,7 @@ def command(**options: Any) -> None:
     from sweeps.anchors import resolve_anchors
     from sweeps.coding import Coder
     from sweeps.compare import plan
+    from sweeps.driving.tidying import undone
     from sweeps.present import run_and_show
     from sweeps.run_one import Job
     from sweeps.store import ResultStore
@@ -77,10 +78,10 @@ def command(**options: Any) -> None:
     mapped = next((config for config in configs if config.map is not None), configs[0])
     judged = next((config for config in configs if config.ctu is not None), configs[0])
     maker, judges = session.map_maker(options, driving, mapped), session.judge_maker(options, driving, judged)
-    coder = Coder(Workspace(folder), run_opts(options), say, maker, judges)
     job = Job(source, Path(options["input"]).name, configs[0], networks, labels)
     runs = plan(configs, options["neutral"], options["controls"])
     for anchor in anchors:
         say.note(f"anchor {anchor.name}: {'recorded streams' if anchor.recorded else 'coded here'}")
-    with ResultStore(folder) as store:
+    with ResultStore(folder) as store, undone(store):
+        coder = Coder(Workspace(folder), run_opts(options), say, maker, judges)
         run_and_show(job, runs, coder, store, options["bootstrap"], anchors, options["bd_method"])

@@ -32,6 +32,7 @@ def command(**options: Any) -> None:
     from models.task_model import TaskModel
     from sweeps.coding import Coder
     from sweeps.compare import plan
+    from sweeps.driving.tidying import undone
     from sweeps.labels import OwnLabels
     from sweeps.maps import MapMaker
     from sweeps.paramtypes import parse_size
@@ -45,11 +46,11 @@ def command(**options: Any) -> None:
     width, height = parse_size(options["scene_size"])
     source = SceneSource(SceneConfig(width, height, options["frames"], seed=options["seed"]))
     networks = [TaskModel(path, device=options["device"]) for path in (default_model_path(), judge_model_path())]
-    coder = Coder(Workspace(folder), run_opts(options), say, MapMaker(networks[0], options["device"]))
     spec = MapConfig(options["map_name"])
     configs = [CodingConfig(preset=options["preset"], qp=qp, rdo="map", map=spec) for qp in QPS]
     job = Job(source, "embedded clip", configs[0], networks, OwnLabels(source))
-    with ResultStore(folder) as store:
+    with ResultStore(folder) as store, undone(store):
+        coder = Coder(Workspace(folder), run_opts(options), say, MapMaker(networks[0], options["device"]))
         result = run_and_show(job, plan(configs), coder, store, bootstrap=1000)
     picture = folder / "side_by_side.png"
     side_by_side(job, result, coder.workspace.folder, picture)

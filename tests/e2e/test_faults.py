@@ -210,6 +210,9 @@ def test_missing_encoder_names_the_command_that_builds_it(clip: Path, tmp_path: 
     done = mrdo("encode", clip, "-o", out / "a.mp4", env=env)
     assert_clean_failure(done, "ToolNotFoundError", 1, out)
     assert "mrdo build x265" in done.stderr
+    for words in (("compare", clip, "--no-neutral", "--qps", "32,37"), ("demo",)):
+        done = mrdo(*words, "-o", out / "deep" / "results", env=env)
+        assert_clean_failure(done, "ToolNotFoundError", 1, out)
 
 
 def test_json_errors_are_events_and_nothing_else_is_on_stdout(clip: Path, out: Path):
