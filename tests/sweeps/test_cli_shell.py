@@ -115,6 +115,7 @@ def test_interrupt_unwinds_and_says_so(script: Path, number: signal.Signals, cod
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup has it ignored
         env=os.environ | {"PYTHONPATH": str(REPO)},
     )
     assert process.stderr is not None
