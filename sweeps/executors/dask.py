@@ -55,6 +55,7 @@ class DaskExecutor:
         self._scratch: Path | None = None
         self._unfinished: dict[Any, _Begun] = {}
         self._seen = self._looked = time.monotonic()
+        self._told = False
         self._counted = (-_WATCH_S, 1)
         self._settings = contextlib.ExitStack()
         self._name = uuid.uuid4().hex[:12]
@@ -200,15 +201,27 @@ class DaskExecutor:
     def _look_after_workers(self) -> None:
         """Now and then put new workers in the place of those of our own that are gone for good."""
         now = time.monotonic()
-        if self._options.scheduler or self._options.cluster or now - self._looked < _WATCH_S:
+        if self._options.scheduler or now - self._looked < _WATCH_S:
             return
         self._looked, there = now, len(self._known())
+        if there:
+            self._seen, self._told = now, False
+        if self._options.cluster:
+            self._look_after_jobs(now - self._seen)
+            return
         if there < self.workers:
             self._cluster.scale(self.workers)
-        if there:
-            self._seen = now
-        elif now - self._seen > 2 * self._options.timeout_s:
+        if now - self._seen > 2 * self._options.timeout_s:
             raise ToolNotFoundError("all workers died and cannot be started again; what is finished is kept")
+
+    def _look_after_jobs(self, lacking_s: float) -> None:
+        """Say when no job has become a worker for long: Dask does not look whether they are queued or have failed."""
+        if lacking_s > self._options.timeout_s and not self._told:
+            self._told = True
+            self._options.note(
+                f"{self._options.cluster}: no worker for {lacking_s:.0f} s; its jobs wait in the queue or have failed: "
+                "look at the queue and at the logs of the jobs"
+            )
 
     def _check(self, task: Task) -> None:
         options = self._options

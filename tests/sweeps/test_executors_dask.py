@@ -107,7 +107,7 @@ def test_a_scheduler_that_goes_away(tmp_path: Path, noticed: str) -> None:
         started("worker", address, "--nthreads", 1, "--local-directory", tmp_path, *alone),
         open_executor(scheduler=address, timeout_s=30) as executor,
     ):
-        run = executor.run(Task(str(n), time.sleep, (0.1 if n < 2 else 60,)) for n in range(4))
+        run = executor.run(Task(str(n), time.sleep, (0.1 if n < 2 else 12,)) for n in range(4))
         next(run)
         client = executor._client  # type: ignore[attr-defined]
         if noticed == "by no one":
@@ -156,8 +156,9 @@ def test_job_systems() -> None:
 
 
 SBATCH = """#!/bin/sh
-# Runs the job's script at once, as Slurm would on some node, and answers with its number.
-setsid sh "$1" > "$JOBS/$$.log" 2>&1 < /dev/null &
+# Keeps the job's script, runs it as Slurm would on some node, and answers with its number.
+cp "$1" "$JOBS/$$.sh"
+setsid sh "$JOBS/$$.sh" > "$JOBS/$$.log" 2>&1 < /dev/null &
 echo $! > "$JOBS/$$.pid"
 echo "Submitted batch job $$"
 """
@@ -166,9 +167,9 @@ for job; do kill -TERM -- -$(cat "$JOBS/$job.pid"); done
 """
 
 
-@pytest.mark.slow
-def test_slurm_workers_are_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real dask-jobqueue; only ``sbatch`` and ``scancel`` are stand-ins that start jobs on this machine."""
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[tuple[str, str], ...]:
+    """Options of jobs for the real dask-jobqueue; ``sbatch`` and ``scancel`` are stand-ins that run them here."""
     pytest.importorskip("dask_jobqueue")
     for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
         (tmp_path / name).write_text(text)
@@ -176,8 +177,12 @@ def test_slurm_workers_are_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("JOBS", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    options = (("local_directory", str(tmp_path)), ("interface", "lo"))
-    with open_executor(2, cluster="slurm", cores=3, cluster_options=options) as executor:
+    return ("local_directory", str(tmp_path)), ("interface", "lo")
+
+
+@pytest.mark.slow
+def test_slurm_workers_are_jobs(tmp_path: Path, slurm: tuple[tuple[str, str], ...]) -> None:
+    with open_executor(2, cluster="slurm", cores=3, cluster_options=slurm) as executor:
         found = {o.key: o.value for o in executor.run(Task(str(n), os.getenv, ("OMP_NUM_THREADS",)) for n in range(10))}
         assert found == {str(n): "3" for n in range(10)}
         script = executor._cluster.job_script()  # type: ignore[attr-defined]
@@ -186,6 +191,22 @@ def test_slurm_workers_are_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     while subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True).returncode == 0:
         assert time.monotonic() < deadline, "jobs were left"
         time.sleep(0.2)
+
+
+def test_jobs_that_fail_are_told_of(slurm: tuple[tuple[str, str], ...]) -> None:
+    class Told(Exception):
+        pass
+
+    def note(text: str) -> None:
+        if "no worker for" in text:
+            raise Told(text)
+
+    options = (*slurm, ("python", "/nonexistent/python"))
+    with (
+        open_executor(2, cluster="slurm", cluster_options=options, timeout_s=3, note=note) as executor,
+        pytest.raises(Told, match=r"slurm: .* look at the queue and at the logs"),
+    ):
+        list(executor.run([Task("a", os.getpid)]))
 
 
 @contextmanager
