@@ -24,6 +24,8 @@ from encoder_bridge.wire import SPLIT_LEVEL, ChoiceCall
 T = TypeVar("T")
 _KEPT = 1 << 16
 _BEAT_S = 1.0
+_TICK_S = 0.25
+"""The main thread waits no longer at a time: a Ctrl-C that comes just before a wait does not end it."""
 _JOIN_S = 2.0
 
 
@@ -235,7 +237,9 @@ def guarded(work: Callable[[], T], place: str, timeout_s: float = 600.0) -> T:
 
     thread = threading.Thread(target=run, name="mrdo-judge-work", daemon=True)
     thread.start()
-    thread.join(timeout_s)
+    end = time.monotonic() + timeout_s
+    while thread.is_alive() and (left := end - time.monotonic()) > 0:
+        thread.join(min(left, _TICK_S))
     if errors:
         raise PluginError(f"the judge failed on {place}: {type(errors[0]).__name__}: {errors[0]}") from errors[0]
     if not results:

@@ -24,6 +24,8 @@ from sweeps.executors.base import EXECUTORS, MAX_LOSSES, ExecutorOptions, Outcom
 GRACE_S = 5.0
 """A worker asked to end has so long to take its encoder and its files with it."""
 _LOOK_AHEAD = 4
+_TICK_S = 1.0
+"""The driver waits no longer at a time: a signal that comes just before a wait does not end it."""
 
 
 class _Pipe(Protocol):
@@ -119,9 +121,9 @@ class ProcessExecutor:
                 self._bury(slot)
 
     def _collect(self, queue: _Queue) -> Iterator[Outcome]:
-        """Wait for one worker at least; a lost one's task goes back to the queue."""
+        """Wait a while for workers that are done; a lost one's task goes back to the queue."""
         busy = {worker.pipe: (slot, worker) for slot, worker in self._crew.items() if worker.doing}
-        for pipe in connection.wait(list(busy)):  # type: ignore[arg-type]
+        for pipe in connection.wait(list(busy), _TICK_S):  # type: ignore[arg-type]
             slot, worker = busy[pipe]  # type: ignore[index]
             begun, worker.doing = worker.doing, None
             assert begun is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -165,6 +166,21 @@ def test_what_a_judge_does_beside_answering_is_guarded_too():
     release, start = threading.Event(), time.monotonic()
     with pytest.raises(PluginError, match=r"has not answered for 0\.2 s, asked about frame 2"):
         guarded(lambda: release.wait(30), "frame 2", timeout_s=0.2)
+    release.set()
+    assert time.monotonic() - start < 10
+
+
+def test_an_interrupt_that_wakes_nobody_is_seen_soon():
+    """A signal that comes just before the main thread begins to wait does not end the wait; nor does this one."""
+    release, start = threading.Event(), time.monotonic()
+
+    def work() -> None:
+        time.sleep(0.5)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        release.wait(30)
+
+    with pytest.raises(KeyboardInterrupt):
+        guarded(work, "frame 2")
     release.set()
     assert time.monotonic() - start < 10
 
