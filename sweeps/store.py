@@ -169,7 +169,7 @@ class ResultStore:
                     yield record
 
     def append(self, record: RunRecord) -> None:
-        """Store a record; when this returns it is on the disk.
+        """Store a record; when this returns it is on the disk. Interrupted, it is there whole or not at all.
 
         Raises:
             StoreError: read-only, or another process writes.
@@ -185,10 +185,18 @@ class ResultStore:
                 self._take(line, in_full=True)
             except BaseException as error:
                 if self._places.end == start:
-                    os.ftruncate(file.fileno(), start)
+                    self._settle(file.fileno(), line, failed=isinstance(error, OSError))
                 if isinstance(error, OSError):
                     raise OutputError(f"{self.path}: cannot append a record: {error.strerror}") from error
                 raise
+
+    def _settle(self, descriptor: int, line: bytes, failed: bool) -> None:
+        """After an append that did not end: a whole record stays unless writing failed, for a reader may have it."""
+        start = self._places.end
+        if failed or os.fstat(descriptor).st_size < start + len(line):
+            os.ftruncate(descriptor, start)
+        else:
+            self._take(line, in_full=True)
 
     def close(self) -> None:
         """Release the file and the lock; reading goes on working."""

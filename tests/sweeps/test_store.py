@@ -191,6 +191,31 @@ def test_full_disk_leaves_the_store_as_it_was(tmp_path: Path) -> None:
     assert [r.key for r in ResultStore(path)] == ["a", "c"]
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["flushed", "half written"])
+def test_an_interrupted_append_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """A reader that has seen a record never sees it go."""
+    path, seen, write = tmp_path / "r.jsonl", [], os.write
+
+    def interrupted(descriptor: int, *data: bytes) -> None:
+        for text in data:
+            write(descriptor, text[: len(text) // 2])
+        seen.extend(r.key for r in ResultStore(path, read_only=True))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with ResultStore(path) as store:
+        store.append(record("a"))
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(os, "fsync" if whole else "write", interrupted)
+            store.append(record("b"))
+        store.append(record("c"))
+        assert [r.key for r in store] == [*seen, "c"]
+    assert seen == (["a", "b"] if whole else ["a"])
+    again = ResultStore(path, read_only=True)
+    assert [r.key for r in again] == [*seen, "c"] and again.damaged == []
+
+
 def test_a_file_in_the_way_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("x")
     with pytest.raises(OutputError, match="result store"):
