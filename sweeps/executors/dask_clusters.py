@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def job_cluster(options: ExecutorOptions) -> Any:
 
     Raises ConfigError for an unknown system or setting, ToolNotFoundError where jobs cannot be submitted here.
     """
-    (dask_jobqueue,) = _packages("dask_jobqueue")
+    dask_jobqueue = _jobqueue()
     if options.cluster not in JOB_SYSTEMS:
         raise ConfigError(f"--cluster {options.cluster}; known: {', '.join(JOB_SYSTEMS)}")
     kind = getattr(dask_jobqueue, JOB_SYSTEMS[options.cluster])
@@ -125,6 +126,15 @@ def job_cluster(options: ExecutorOptions) -> Any:
     jobs = options.workers or 1
     cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # a job that ends is asked for again
     return cluster
+
+
+def _jobqueue() -> Any:
+    """The package, which takes Ctrl-C for itself when it is imported: it would end a sweep without a word."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        return _packages("dask_jobqueue")[0]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _job(options: ExecutorOptions) -> dict[str, Any]:

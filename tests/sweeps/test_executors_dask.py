@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from sweeps.executors import Task, open_executor
 
 pytest.importorskip("distributed")
 PORT = "8786"
+HAS_JOBS = find_spec("dask_jobqueue") is not None
 
 
 def environment() -> dict[str, str]:
@@ -147,12 +149,33 @@ def test_a_scheduler_without_workers() -> None:
 
 
 def test_job_systems() -> None:
-    pytest.importorskip("dask_jobqueue")
+    if not HAS_JOBS:
+        pytest.skip("no dask-jobqueue")
     with pytest.raises(ConfigError, match="known: slurm, pbs"):
         open_executor(2, cluster="abacus").__enter__()
     if shutil.which("sbatch") is None:
         with pytest.raises(ToolNotFoundError, match="no sbatch here"):
             open_executor(2, cluster="slurm").__enter__()
+
+
+INTERRUPTS = """
+import signal, sys
+from encoder_bridge.errors import ToolNotFoundError
+from sweeps.executors import open_executor
+try:
+    open_executor(2, cluster="slurm").__enter__()
+except ToolNotFoundError:
+    print("dask_jobqueue" in sys.modules, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+@pytest.mark.skipif(not HAS_JOBS, reason="no dask-jobqueue")
+def test_interrupts_stay_ours_with_a_job_system(tmp_path: Path) -> None:
+    """dask-jobqueue takes Ctrl-C for itself when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTS], capture_output=True, text=True, env={**environment(), "PATH": str(tmp_path)}
+    )
+    assert done.stdout == "True True\n", done.stderr
 
 
 SBATCH = """#!/bin/sh
@@ -170,7 +193,8 @@ for job; do kill -TERM -- -$(cat "$JOBS/$job.pid"); done
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[tuple[str, str], ...]:
     """Options of jobs for the real dask-jobqueue; ``sbatch`` and ``scancel`` are stand-ins that run them here."""
-    pytest.importorskip("dask_jobqueue")
+    if not HAS_JOBS:
+        pytest.skip("no dask-jobqueue")
     for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
