@@ -20,7 +20,7 @@ from sweeps.executors import Task, open_executor
 
 pytest.importorskip("distributed")
 PORT = "8786"
-HAS_JOBS = find_spec("dask_jobqueue") is not None
+needs_jobs = pytest.mark.skipif(find_spec("dask_jobqueue") is None, reason="no dask-jobqueue")
 
 
 def environment() -> dict[str, str]:
@@ -148,9 +148,8 @@ def test_a_scheduler_without_workers() -> None:
         open_executor(scheduler=address, timeout_s=15).__enter__()
 
 
+@needs_jobs
 def test_job_systems() -> None:
-    if not HAS_JOBS:
-        pytest.skip("no dask-jobqueue")
     with pytest.raises(ConfigError, match="known: slurm, pbs"):
         open_executor(2, cluster="abacus").__enter__()
     if shutil.which("sbatch") is None:
@@ -169,7 +168,7 @@ except ToolNotFoundError:
 """
 
 
-@pytest.mark.skipif(not HAS_JOBS, reason="no dask-jobqueue")
+@needs_jobs
 def test_interrupts_stay_ours_with_a_job_system(tmp_path: Path) -> None:
     """dask-jobqueue takes Ctrl-C for itself when it is imported."""
     done = subprocess.run(
@@ -193,8 +192,6 @@ for job; do kill -TERM -- -$(cat "$JOBS/$job.pid"); done
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[tuple[str, str], ...]:
     """Options of jobs for the real dask-jobqueue; ``sbatch`` and ``scancel`` are stand-ins that run them here."""
-    if not HAS_JOBS:
-        pytest.skip("no dask-jobqueue")
     for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
@@ -204,6 +201,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[tuple[str, s
     return ("local_directory", str(tmp_path)), ("interface", "lo")
 
 
+@needs_jobs
 @pytest.mark.slow
 def test_slurm_workers_are_jobs(tmp_path: Path, slurm: tuple[tuple[str, str], ...]) -> None:
     with open_executor(2, cluster="slurm", cores=3, cluster_options=slurm) as executor:
@@ -217,6 +215,7 @@ def test_slurm_workers_are_jobs(tmp_path: Path, slurm: tuple[tuple[str, str], ..
         time.sleep(0.2)
 
 
+@needs_jobs
 def test_jobs_that_fail_are_told_of(slurm: tuple[tuple[str, str], ...]) -> None:
     class Told(Exception):
         pass
